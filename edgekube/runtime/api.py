@@ -254,7 +254,8 @@ class ExecSession(Protocol):
 class ContainerRuntime(Protocol):
     """Sandboxes and containers of this node. Ids are the caller's. All calls are idempotent where it makes sense."""
 
-    images: ImageService
+    @property
+    def images(self) -> ImageService: ...
 
     async def recover(self) -> None:
         """Find what an earlier process left: adopt the living, record the dead. Call once, before all else."""
