@@ -1,0 +1,25 @@
+"""core/v1: pod.
+
+Written by `python -m edgekube.types._generate`: change the generator, not this file.
+"""
+
+from edgekube.types._base import Object, always
+from edgekube.types.core_v1.pod_spec import PodSpec
+from edgekube.types.core_v1.pod_status import PodStatus
+from edgekube.types.meta_v1.list_meta import ListMeta
+from edgekube.types.meta_v1.object_meta import ObjectMeta
+
+
+class Pod(Object, frozen=True, kw_only=True):
+    apiVersion: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = always(ObjectMeta())
+    spec: PodSpec = always(PodSpec())
+    status: PodStatus = always(PodStatus())
+
+
+class PodList(Object, frozen=True, kw_only=True):
+    apiVersion: str = ""
+    kind: str = ""
+    metadata: ListMeta = always(ListMeta())
+    items: tuple[Pod, ...] = always(())
