@@ -1,0 +1,384 @@
+"""Links, addresses, routes and neighbours: rtnetlink (rtnetlink(7)) for what a node's network needs of it.
+
+Values in, values out; every call but `delete_link` is one quick kernel round trip. IPv4 and IPv6 addresses alike.
+"""
+
+import errno
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
+
+import trio
+
+from edgekube.network.netlink import NETLINK_ROUTE, Netlink, NetlinkError
+from edgekube.network.tlv import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    attr,
+    attr_str,
+    attr_u8,
+    attr_u32,
+    nest,
+    parse_attrs,
+    text,
+)
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
+
+RTNLGRP_LINK = 1
+RTNLGRP_IPV4_IFADDR = 5
+RTNLGRP_IPV4_ROUTE = 7
+RTNLGRP_IPV6_IFADDR = 9
+
+AF_INET, AF_INET6 = 2, 10
+
+IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP = 0x1, 0x8, 0x10000
+
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
+IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NET_NS_FD = 20, 26, 28
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+IFLA_BRPORT_MODE = 4  # hairpin
+IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BR_MCAST_SNOOPING = 1, 5, 23
+IFLA_INET6_ADDR_GEN_MODE = 8
+VETH_INFO_PEER = 1
+
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_F_NODAD = 0x02
+
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 7, 15
+RT_TABLE_MAIN = 254
+RTPROT_BOOT, RTPROT_STATIC = 3, 4
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
+RTN_UNICAST = 1
+RTNH_F_ONLINK = 4
+
+NDA_DST, NDA_LLADDR = 1, 2
+NUD_PERMANENT = 0x80
+
+_IFINFO = struct.Struct("=BxHiII")
+_IFADDR = struct.Struct("=BBBBI")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_NDMSG = struct.Struct("=BxxxiHBB")
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface. `kind` is "" for hardware; `master` is the index of its bridge or 0."""
+
+    index: int
+    name: str
+    kind: str
+    mtu: int
+    mac: bytes
+    master: int
+    up: bool
+    carrier: bool
+    loopback: bool
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAddress:
+    index: int
+    interface: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A unicast route of the main table; `destination` None is the default route."""
+
+    destination: Network | None
+    index: int
+    gateway: Address | None
+
+
+class Rtnl:
+    """rtnetlink in the network namespace of the thread that makes it."""
+
+    def __init__(self) -> None:
+        self._netlink = Netlink(NETLINK_ROUTE)
+        self._slow: Netlink | None = None
+        self._slow_lock = trio.Lock()
+        try:
+            self._slow = Netlink(NETLINK_ROUTE)
+        except BaseException:
+            self._netlink.close()
+            raise
+
+    def close(self) -> None:
+        self._netlink.close()
+        if self._slow is not None:
+            self._slow.close()
+
+    def links(self) -> list[Link]:
+        answers = self._netlink.dump(RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), what="list the network links")
+        return [_link(answer.payload) for answer in answers]
+
+    def link(self, name: str) -> Link | None:
+        """The link of that name, or None."""
+        payload = _IFINFO.pack(0, 0, 0, 0, 0) + attr_str(IFLA_IFNAME, name)
+        try:
+            answers = self._netlink.request(RTM_GETLINK, payload, what=f"look up the link {name}")
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        return _link(answers[0].payload) if answers else None
+
+    def add_bridge(self, name: str, *, mac: bytes, mtu: int) -> None:
+        """A bridge with a fixed MAC (else it takes its ports' lowest and peers' ARP caches go stale), no STP."""
+        data = nest(
+            IFLA_INFO_DATA,
+            attr_u32(IFLA_BR_FORWARD_DELAY, 0),
+            attr_u32(IFLA_BR_STP_STATE, 0),
+            attr_u8(IFLA_BR_MCAST_SNOOPING, 0),
+        )
+        self._new_link(
+            attr_str(IFLA_IFNAME, name)
+            + attr(IFLA_ADDRESS, mac)
+            + attr_u32(IFLA_MTU, mtu)
+            + _NO_LINK_LOCAL
+            + nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"bridge"), data),
+            what=f"make the bridge {name}",
+        )
+
+    def add_dummy(self, name: str) -> None:
+        info = nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"dummy"))
+        self._new_link(attr_str(IFLA_IFNAME, name) + _NO_LINK_LOCAL + info, what=f"make the dummy link {name}")
+
+    def add_veth(
+        self,
+        name: str,
+        *,
+        peer: str,
+        peer_netns_fd: int,
+        peer_mac: bytes,
+        mtu: int,
+        master: int = 0,
+        alias: str = "",
+    ) -> None:
+        """A pair: `name` here and up, on the bridge `master`; `peer` in the given namespace, still down."""
+        ours = attr_str(IFLA_IFNAME, name) + attr_u32(IFLA_MTU, mtu) + _NO_LINK_LOCAL
+        if master:
+            ours += attr_u32(IFLA_MASTER, master)
+        if alias:
+            ours += attr(IFLA_IFALIAS, alias.encode()[:255])
+        theirs = (
+            _IFINFO.pack(0, 0, 0, 0, 0)
+            + attr_str(IFLA_IFNAME, peer)
+            + attr(IFLA_ADDRESS, peer_mac)
+            + attr_u32(IFLA_MTU, mtu)
+            + attr_u32(IFLA_NET_NS_FD, peer_netns_fd)
+        )
+        info = nest(
+            IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"veth"), nest(IFLA_INFO_DATA, attr(VETH_INFO_PEER, theirs))
+        )
+        self._new_link(ours + info, what=f"make the veth pair {name}", flags=IFF_UP)
+
+    def set_hairpin(self, index: int) -> None:
+        """Let the bridge send a frame back out of the port it came from."""
+        info = nest(
+            IFLA_LINKINFO,
+            attr(IFLA_INFO_SLAVE_KIND, b"bridge"),
+            nest(IFLA_INFO_SLAVE_DATA, attr_u8(IFLA_BRPORT_MODE, 1)),
+        )
+        payload = _IFINFO.pack(0, 0, index, 0, 0) + info
+        self._netlink.request(RTM_NEWLINK, payload, what=f"set hairpin mode on link {index}")
+
+    def set_up(self, index: int, *, up: bool = True) -> None:
+        payload = _IFINFO.pack(0, 0, index, IFF_UP if up else 0, IFF_UP)
+        self._netlink.request(RTM_NEWLINK, payload, what=f"set link {index} {'up' if up else 'down'}")
+
+    def set_mtu(self, index: int, mtu: int) -> None:
+        payload = _IFINFO.pack(0, 0, index, 0, 0) + attr_u32(IFLA_MTU, mtu)
+        self._netlink.request(RTM_NEWLINK, payload, what=f"set the MTU of link {index} to {mtu}")
+
+    async def delete_link(self, name: str) -> bool:
+        """Remove a link (a veth takes its peer along). False when there was none. The kernel needs milliseconds."""
+        payload = _IFINFO.pack(0, 0, 0, 0, 0) + attr_str(IFLA_IFNAME, name)
+        assert self._slow is not None
+        async with self._slow_lock:
+            try:
+                await self._slow.request_in_thread(RTM_DELLINK, payload, what=f"remove the link {name}")
+            except NetlinkError as error:
+                if error.errno == errno.ENODEV:
+                    return False
+                raise
+        return True
+
+    def addresses(self, index: int = 0) -> list[LinkAddress]:
+        """All addresses, or those of one link."""
+        answers = self._netlink.dump(RTM_GETADDR, _IFADDR.pack(0, 0, 0, 0, 0), what="list the addresses")
+        found = (parse_address(answer.payload) for answer in answers)
+        return [address for address in found if address is not None and index in (0, address.index)]
+
+    def add_address(self, index: int, address: Interface) -> None:
+        """Idempotent. IPv6 addresses go without duplicate address detection, usable at once."""
+        try:
+            self._netlink.request(
+                RTM_NEWADDR,
+                _address(index, address),
+                NLM_F_CREATE | NLM_F_EXCL,
+                what=f"put {address} on link {index}",
+            )
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+
+    def delete_address(self, index: int, address: Interface) -> None:
+        """Idempotent."""
+        try:
+            self._netlink.request(
+                RTM_DELADDR, _address(index, address), what=f"take {address} from link {index}"
+            )
+        except NetlinkError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                raise
+
+    def routes(self) -> list[Route]:
+        """Unicast routes of the main table, both families."""
+        payload = _RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        found = (_route(answer.payload) for answer in self._netlink.dump(RTM_GETROUTE, payload, what="list routes"))
+        return [route for route in found if route is not None]
+
+    def add_route(
+        self,
+        destination: Network | None,
+        index: int,
+        *,
+        gateway: Address | None = None,
+        source: Address | None = None,
+        onlink: bool = False,
+        family: int = AF_INET,
+    ) -> None:
+        """Add or replace a route of the main table; None is the default route of `family`."""
+        payload = _route_payload(destination, index, gateway=gateway, source=source, onlink=onlink, family=family)
+        self._netlink.request(
+            RTM_NEWROUTE,
+            payload,
+            NLM_F_CREATE | NLM_F_REPLACE,
+            what=f"route {destination or 'default'} through link {index}",
+        )
+
+    def delete_route(self, destination: Network | None, index: int, *, family: int = AF_INET) -> None:
+        """Idempotent."""
+        payload = _route_payload(destination, index, gateway=None, source=None, onlink=False, family=family, any_=True)
+        try:
+            self._netlink.request(RTM_DELROUTE, payload, what=f"remove the route {destination or 'default'}")
+        except NetlinkError as error:
+            if error.errno not in (errno.ESRCH, errno.ENODEV):
+                raise
+
+    def _new_link(self, attrs: bytes, *, what: str, flags: int = 0) -> None:
+        payload = _IFINFO.pack(0, 0, 0, flags, flags) + attrs
+        self._netlink.request(RTM_NEWLINK, payload, NLM_F_CREATE | NLM_F_EXCL, what=what)
+
+
+# addr_gen_mode "none": no link-local address, hence no DAD, MLD and router solicitations from links pods never talk to.
+_NO_LINK_LOCAL = nest(IFLA_AF_SPEC, nest(AF_INET6, attr_u8(IFLA_INET6_ADDR_GEN_MODE, 1)))
+
+
+def _link(payload: bytes) -> Link:
+    _, _, index, flags, _ = _IFINFO.unpack_from(payload)
+    attrs = parse_attrs(payload, _IFINFO.size)
+    info = parse_attrs(attrs.get(IFLA_LINKINFO, b""))
+    return Link(
+        index=index,
+        name=text(attrs.get(IFLA_IFNAME, b"")),
+        kind=text(info.get(IFLA_INFO_KIND, b"")),
+        mtu=_u32(attrs.get(IFLA_MTU)),
+        mac=attrs.get(IFLA_ADDRESS, b""),
+        master=_u32(attrs.get(IFLA_MASTER)),
+        up=bool(flags & IFF_UP),
+        carrier=bool(flags & IFF_LOWER_UP),
+        loopback=bool(flags & IFF_LOOPBACK),
+        alias=text(attrs.get(IFLA_IFALIAS, b"")),
+    )
+
+
+def parse_address(payload: bytes) -> LinkAddress | None:
+    """The address of an RTM_NEWADDR or RTM_DELADDR message; None for other families."""
+    family, prefix, _, _, index = _IFADDR.unpack_from(payload)
+    attrs = parse_attrs(payload, _IFADDR.size)
+    packed = attrs.get(IFA_LOCAL) or attrs.get(IFA_ADDRESS)
+    if packed is None or family not in (AF_INET, AF_INET6):
+        return None
+    interface: Interface = (
+        IPv4Interface((int.from_bytes(packed, "big"), prefix))
+        if family == AF_INET
+        else IPv6Interface((int.from_bytes(packed, "big"), prefix))
+    )
+    return LinkAddress(index, interface)
+
+
+def _address(index: int, address: Interface) -> bytes:
+    packed = address.ip.packed
+    scope = RT_SCOPE_UNIVERSE
+    family = AF_INET if address.version == 4 else AF_INET6
+    payload = _IFADDR.pack(family, address.network.prefixlen, 0, scope, index) + attr(IFA_LOCAL, packed)
+    payload += attr(IFA_ADDRESS, packed)
+    if family == AF_INET6:
+        payload += attr_u32(IFA_FLAGS, IFA_F_NODAD)
+    return payload
+
+
+def _route_payload(
+    destination: Network | None,
+    index: int,
+    *,
+    gateway: Address | None,
+    source: Address | None,
+    onlink: bool,
+    family: int,
+    any_: bool = False,
+) -> bytes:
+    if destination is not None:
+        family = AF_INET if destination.version == 4 else AF_INET6
+    prefix = destination.prefixlen if destination is not None else 0
+    scope = RT_SCOPE_UNIVERSE if gateway is not None or family == AF_INET6 else RT_SCOPE_LINK
+    if any_:
+        scope = 255  # RT_SCOPE_NOWHERE: delete whatever its scope
+    head = _RTMSG.pack(
+        family,
+        prefix,
+        0,
+        0,
+        RT_TABLE_MAIN,
+        0 if any_ else RTPROT_STATIC,
+        scope,
+        0 if any_ else RTN_UNICAST,
+        RTNH_F_ONLINK if onlink else 0,
+    )
+    attrs = attr_u32(RTA_OIF, index)
+    if destination is not None:
+        attrs += attr(RTA_DST, destination.network_address.packed)
+    if gateway is not None:
+        attrs += attr(RTA_GATEWAY, gateway.packed)
+    if source is not None:
+        attrs += attr(RTA_PREFSRC, source.packed)
+    return head + attrs
+
+
+def _route(payload: bytes) -> Route | None:
+    family, prefix, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(payload)
+    attrs = parse_attrs(payload, _RTMSG.size)
+    if family not in (AF_INET, AF_INET6) or kind != RTN_UNICAST or _u32(attrs.get(RTA_TABLE), table) != RT_TABLE_MAIN:
+        return None
+    destination: Network | None = None
+    if RTA_DST in attrs:
+        number = int.from_bytes(attrs[RTA_DST], "big")
+        destination = IPv4Network((number, prefix)) if family == AF_INET else IPv6Network((number, prefix))
+    gateway = ip_address(attrs[RTA_GATEWAY]) if RTA_GATEWAY in attrs else None
+    return Route(destination, _u32(attrs.get(RTA_OIF)), gateway)
+
+
+def _u32(value: bytes | None, default: int = 0) -> int:
+    return default if value is None else int(struct.unpack("=I", value)[0])
