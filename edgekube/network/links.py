@@ -59,6 +59,8 @@ RTNH_F_ONLINK = 4
 NDA_DST, NDA_LLADDR = 1, 2
 NUD_PERMANENT = 0x80
 
+ALIAS_BYTES_MAX = 255
+
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
@@ -145,14 +147,13 @@ class Rtnl:
             attr_str(IFLA_IFNAME, name)
             + attr(IFLA_ADDRESS, mac)
             + attr_u32(IFLA_MTU, mtu)
-            + _NO_LINK_LOCAL
             + nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"bridge"), data),
             what=f"make the bridge {name}",
         )
 
     def add_dummy(self, name: str) -> None:
         info = nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"dummy"))
-        self._new_link(attr_str(IFLA_IFNAME, name) + _NO_LINK_LOCAL + info, what=f"make the dummy link {name}")
+        self._new_link(attr_str(IFLA_IFNAME, name) + info, what=f"make the dummy link {name}")
 
     def add_veth(
         self,
@@ -163,14 +164,11 @@ class Rtnl:
         peer_mac: bytes,
         mtu: int,
         master: int = 0,
-        alias: str = "",
     ) -> None:
-        """A pair: `name` here and up, on the bridge `master`; `peer` in the given namespace, still down."""
-        ours = attr_str(IFLA_IFNAME, name) + attr_u32(IFLA_MTU, mtu) + _NO_LINK_LOCAL
+        """A pair: `name` here on the bridge `master`, `peer` in the given namespace; both still down."""
+        ours = attr_str(IFLA_IFNAME, name) + attr_u32(IFLA_MTU, mtu)
         if master:
             ours += attr_u32(IFLA_MASTER, master)
-        if alias:
-            ours += attr(IFLA_IFALIAS, alias.encode()[:255])
         theirs = (
             _IFINFO.pack(0, 0, 0, 0, 0)
             + attr_str(IFLA_IFNAME, peer)
@@ -178,20 +176,30 @@ class Rtnl:
             + attr_u32(IFLA_MTU, mtu)
             + attr_u32(IFLA_NET_NS_FD, peer_netns_fd)
         )
-        info = nest(
-            IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"veth"), nest(IFLA_INFO_DATA, attr(VETH_INFO_PEER, theirs))
-        )
-        self._new_link(ours + info, what=f"make the veth pair {name}", flags=IFF_UP)
+        info = nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"veth"), nest(IFLA_INFO_DATA, attr(VETH_INFO_PEER, theirs)))
+        self._new_link(ours + info, what=f"make the veth pair {name}")
 
-    def set_hairpin(self, index: int) -> None:
-        """Let the bridge send a frame back out of the port it came from."""
+    def no_link_local(self, index: int) -> None:
+        """No IPv6 link-local address, hence no DAD, MLD and solicitations on a link that speaks IPv4 alone.
+
+        To be called while the link is down. A kernel without IPv6 has nothing to turn off.
+        """
+        payload = _IFINFO.pack(0, 0, index, 0, 0) + _NO_LINK_LOCAL
+        try:
+            self._netlink.request(RTM_NEWLINK, payload, what=f"turn off IPv6 link-local addresses on link {index}")
+        except NetlinkError as error:
+            if error.errno != errno.EAFNOSUPPORT:
+                raise
+
+    def configure_port(self, index: int, alias: str) -> None:
+        """Let the bridge send a frame back out of this port, where it came from; note who the link belongs to."""
         info = nest(
             IFLA_LINKINFO,
             attr(IFLA_INFO_SLAVE_KIND, b"bridge"),
             nest(IFLA_INFO_SLAVE_DATA, attr_u8(IFLA_BRPORT_MODE, 1)),
         )
-        payload = _IFINFO.pack(0, 0, index, 0, 0) + info
-        self._netlink.request(RTM_NEWLINK, payload, what=f"set hairpin mode on link {index}")
+        payload = _IFINFO.pack(0, 0, index, 0, 0) + attr(IFLA_IFALIAS, alias.encode()[:ALIAS_BYTES_MAX]) + info
+        self._netlink.request(RTM_NEWLINK, payload, what=f"configure the bridge port {index}")
 
     def set_up(self, index: int, *, up: bool = True) -> None:
         payload = _IFINFO.pack(0, 0, index, IFF_UP if up else 0, IFF_UP)
@@ -200,6 +208,11 @@ class Rtnl:
     def set_mtu(self, index: int, mtu: int) -> None:
         payload = _IFINFO.pack(0, 0, index, 0, 0) + attr_u32(IFLA_MTU, mtu)
         self._netlink.request(RTM_NEWLINK, payload, what=f"set the MTU of link {index} to {mtu}")
+
+    def delete_link_now(self, name: str) -> None:
+        """`delete_link` where no trio runs."""
+        payload = _IFINFO.pack(0, 0, 0, 0, 0) + attr_str(IFLA_IFNAME, name)
+        self._netlink.request(RTM_DELLINK, payload, what=f"remove the link {name}")
 
     async def delete_link(self, name: str) -> bool:
         """Remove a link (a veth takes its peer along). False when there was none. The kernel needs milliseconds."""
@@ -236,9 +249,7 @@ class Rtnl:
     def delete_address(self, index: int, address: Interface) -> None:
         """Idempotent."""
         try:
-            self._netlink.request(
-                RTM_DELADDR, _address(index, address), what=f"take {address} from link {index}"
-            )
+            self._netlink.request(RTM_DELADDR, _address(index, address), what=f"take {address} from link {index}")
         except NetlinkError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 raise
@@ -277,12 +288,12 @@ class Rtnl:
             if error.errno not in (errno.ESRCH, errno.ENODEV):
                 raise
 
-    def _new_link(self, attrs: bytes, *, what: str, flags: int = 0) -> None:
-        payload = _IFINFO.pack(0, 0, 0, flags, flags) + attrs
+    def _new_link(self, attrs: bytes, *, what: str) -> None:
+        payload = _IFINFO.pack(0, 0, 0, 0, 0) + attrs
         self._netlink.request(RTM_NEWLINK, payload, NLM_F_CREATE | NLM_F_EXCL, what=what)
 
 
-# addr_gen_mode "none": no link-local address, hence no DAD, MLD and router solicitations from links pods never talk to.
+# addr_gen_mode "none".
 _NO_LINK_LOCAL = nest(IFLA_AF_SPEC, nest(AF_INET6, attr_u8(IFLA_INET6_ADDR_GEN_MODE, 1)))
 
 

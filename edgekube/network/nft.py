@@ -163,10 +163,12 @@ def load_dport(register: int = R0) -> Expr:
     return _payload(2, 2, 2, register)
 
 
+def load_icmp_type(register: int = R0) -> Expr:
+    return _payload(2, 0, 1, register)
+
+
 def _payload(base: int, offset: int, length: int, register: int) -> Expr:
-    return _expr(
-        "payload", attr_be32(1, register), attr_be32(2, base), attr_be32(3, offset), attr_be32(4, length)
-    )
+    return _expr("payload", attr_be32(1, register), attr_be32(2, base), attr_be32(3, offset), attr_be32(4, length))
 
 
 def load_address_type(flags: int, register: int = R0) -> Expr:

@@ -214,9 +214,7 @@ class NftTable:
                 return False
             data = batch.encode(genid)
             answers = await self._socket.send_batch(data, in_thread=len(data) > INLINE_BYTES_MAX)
-            errors = [
-                (answer.seq, *error_of(answer)) for answer in answers if answer.type == NLMSG_ERROR
-            ]
+            errors = [(answer.seq, *error_of(answer)) for answer in answers if answer.type == NLMSG_ERROR]
             failed = [(seq, code, words) for seq, code, words in errors if code]
             if not failed and errors:
                 self.transactions += 1
@@ -265,4 +263,3 @@ def _describe(batch: Batch, failed: list[tuple[int, int, str]]) -> str:
         step = batch.steps[seq] if seq < len(batch.steps) else "commit"
         parts.append(str(NetlinkError(code, step, words)))
     return "; ".join(parts)
-

@@ -32,9 +32,7 @@ def load_state(folder: Path) -> NetworkState:
     except FileNotFoundError:
         return NetworkState()
     except (OSError, msgspec.MsgspecError) as error:
-        raise NetworkFailure(
-            f"read {path}: {error}; stop the node's pods, remove the file and start again"
-        ) from error
+        raise NetworkFailure(f"read {path}: {error}; stop the node's pods, remove the file and start again") from error
 
 
 def save_state(folder: Path, state: NetworkState) -> None:
@@ -48,6 +46,12 @@ def save_state(folder: Path, state: NetworkState) -> None:
 
 
 def remove_state(folder: Path) -> None:
-    for name in (STATE_FILE, STATE_FILE + ".new"):
+    for name in (STATE_FILE, STATE_FILE + ".new", STATE_FILE + ".damaged"):
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()
+
+
+def set_aside(folder: Path) -> None:
+    """Keep a damaged file for whoever wants to look at it, out of the way."""
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder / STATE_FILE, folder / (STATE_FILE + ".damaged"))
