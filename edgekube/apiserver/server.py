@@ -1,0 +1,270 @@
+"""The front of the API server: an HTTP request becomes an ApiRequest, its answer or ApiError becomes a response.
+
+Order of things, as in kube-apiserver: authenticate, impersonate, read what is asked, authorize what the registry does
+not see (paths, streams), take a place in a lane, negotiate, read the body, handle.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+import trio
+
+from edgekube.apiserver.authn import Authenticator
+from edgekube.apiserver.authz import Authorizer, masters_only
+from edgekube.apiserver.discovery import Catalog, Discovery
+from edgekube.apiserver.health import Check
+from edgekube.apiserver.lanes import Lanes
+from edgekube.apiserver.metrics import Statistics
+from edgekube.apiserver.negotiate import (
+    ACCEPTED,
+    JSON,
+    YAML,
+    json_to_yaml,
+    negotiate,
+    parse_media,
+    yaml_to_json,
+)
+from edgekube.apiserver.paths import IdentityDocuments, Paths, SchemaDocuments
+from edgekube.apiserver.request import ApiRequest, ApiResponse, Registry, User
+from edgekube.apiserver.requestinfo import RequestInfo, parse_query, parse_request
+from edgekube.http.messages import HttpError, Response, UpgradeResponse
+from edgekube.http.server import HttpServer, Limits, Request
+from edgekube.http.sockets import open_tcp_listener, open_unix_listener
+from edgekube.types.status import (
+    ApiError,
+    bad_request,
+    failure,
+    internal,
+    not_acceptable,
+    timeout,
+    unknown_resource,
+    unsupported_media_type,
+)
+
+REQUEST_SECONDS_MAX: Final = 60.0  # kube-apiserver's --request-timeout; watches and streams live longer
+_BODY_VERBS: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_PATCH_TYPES: Final = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
+_APPLY: Final = "application/apply-patch+yaml"
+_NO_CACHE: Final = ("Cache-Control", "no-cache, private")
+_REASONS: Final = {400: "BadRequest", 408: "Timeout", 413: "RequestEntityTooLarge", 500: "InternalError"}
+
+Answer = Response | UpgradeResponse
+
+
+class ApiFront:
+    """Serves the API of `registry` on unix and TCP sockets.
+
+    `version` is the gitVersion to report; `catalog` says what discovery shows; `checks` and `statistics` feed health
+    and metrics. `authorize` is asked for paths and streams; resource requests are authorized in the registry, where
+    in-process clients enter as well.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        authenticator: Authenticator,
+        catalog: Catalog,
+        version: str,
+        checks: Mapping[str, Check],
+        statistics: Mapping[str, Statistics],
+        schemas: SchemaDocuments | None = None,
+        identity: IdentityDocuments | None = None,
+        authorize: Authorizer = masters_only,
+        server_address: Callable[[], str] = lambda: "",
+        limits: Limits | None = None,
+        request_seconds_max: float = REQUEST_SECONDS_MAX,
+    ) -> None:
+        self._registry = registry
+        self._authenticator = authenticator
+        self.lanes = Lanes()
+        self.http = HttpServer(self._handle, limits=limits, render_error=_render_http_error)
+        self._paths = Paths(
+            discovery=Discovery(catalog),
+            version=version,
+            authorize=authorize,
+            checks=checks,
+            statistics={**statistics, "apiserver": self.statistics},
+            schemas=schemas,
+            identity=identity,
+            server_address=server_address,
+        )
+        self._request_seconds_max = request_seconds_max
+        self.lanes = Lanes()
+        self.http = HttpServer(self._handle, limits=limits, render_error=_render_http_error)
+
+    async def serve(
+        self,
+        *,
+        unix_path: str = "",
+        unix_group: str = "edgekube",
+        tcp: Sequence[tuple[str, int]] = (),
+        tls: ssl.SSLContext | None = None,
+        task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled; started with the bound TCP addresses. TCP is always TLS.
+
+        Raises OSError when an address is taken, ValueError for TCP without `tls`.
+        """
+        if tcp and tls is None:
+            raise ValueError("the API is served over TCP with TLS only")
+        listeners: list[trio.SocketListener] = []
+        bound: list[tuple[str, int]] = []
+        async with trio.open_nursery() as nursery:
+            if unix_path:
+                unix = await open_unix_listener(unix_path, group=unix_group)
+                await nursery.start(self.http.serve, [unix])
+            for host, port in tcp:
+                listener = await open_tcp_listener(host, port)
+                listeners.append(listener)
+                bound.append(listener.socket.getsockname()[:2])
+            if listeners:
+                await nursery.start(_serve_tls, self.http, listeners, tls)
+            task_status.started(bound)
+
+    async def shutdown(self, grace_seconds: float = 5.0) -> None:
+        await self.http.shutdown(grace_seconds)
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {"http": self.http.statistics(), "lanes": self.lanes.statistics()}
+
+    async def _handle(self, request: Request) -> Answer:
+        audit_id = request.header("audit-id")
+        if not audit_id or len(audit_id) > 64 or not audit_id.replace("-", "").isalnum():
+            audit_id = str(uuid4())
+        try:
+            answer = await self._route(request)
+        except ApiError as error:
+            answer = render_error(error)
+        if isinstance(answer, Response):
+            return msgspec.structs.replace(answer, headers=[("Audit-Id", audit_id), _NO_CACHE, *answer.headers])
+        return answer
+
+    async def _route(self, request: Request) -> Answer:
+        user = await self._authenticator.authenticate(request.peer, request.headers)
+        try:
+            query = parse_query(request.query)
+        except ValueError as error:
+            raise bad_request(str(error)) from None
+        values = dict(query)
+        info = parse_request(request.method, request.path, values)
+        if not info.resource:
+            with trio.move_on_after(self._request_seconds_max):
+                response = await self._paths.handle_path(request, user, query)
+                if response is None:
+                    raise unknown_resource()
+                return response
+            raise timeout("request did not complete within the allotted time")
+        if not info.verb:
+            raise failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        return await self._resource(request, user, info, values)
+
+    async def _resource(self, request: Request, user: User, info: RequestInfo, query: dict[str, str]) -> Response:
+        watching = info.verb == "watch"
+        media = negotiate(request.header("accept"))
+        if media is None:
+            raise not_acceptable(ACCEPTED)
+        with trio.move_on_after(self._request_seconds_max) as scope:
+            async with self.lanes.enter(user, info.verb):
+                content_type, body = await _read_body(request, info)
+                answer = await self._registry.handle(
+                    ApiRequest(
+                        user=user,
+                        verb=info.verb,
+                        group=info.group,
+                        version=info.version,
+                        resource=info.resource,
+                        namespace=info.namespace,
+                        name=info.name,
+                        subresource=info.subresource,
+                        query=query,
+                        content_type=content_type,
+                        accept=msgspec.structs.replace(media, type=JSON).accept,
+                        user_agent=request.header("user-agent"),
+                        body=body,
+                    )
+                )
+        if scope.cancelled_caught:
+            raise timeout("request did not complete within the allotted time")
+        return await _respond(answer, yaml=media.type == YAML, watching=watching)
+
+
+async def _serve_tls(
+    http: HttpServer,
+    listeners: list[trio.SocketListener],
+    tls: ssl.SSLContext,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await http.serve(listeners, tls=tls, task_status=task_status)
+
+
+async def _read_body(request: Request, info: RequestInfo) -> tuple[str, bytes]:
+    """The body as JSON and its media type. Raises ApiError 400 or 415."""
+    if info.verb not in _BODY_VERBS:
+        return JSON, b""
+    body = await request.read_body()
+    declared = request.header("content-type")
+    kind = parse_media(declared)[0] if declared else JSON
+    if info.verb == "patch":
+        if kind not in _PATCH_TYPES:
+            raise unsupported_media_type(_PATCH_TYPES)
+        if kind == _APPLY and body.lstrip()[:1] != b"{":
+            body = _from_yaml(body)
+        return kind, body
+    if not body:
+        return JSON, body
+    if kind in (YAML, "application/x-yaml", "text/yaml"):
+        return JSON, _from_yaml(body)
+    if kind != JSON:
+        raise unsupported_media_type(ACCEPTED)
+    return JSON, body
+
+
+def _from_yaml(body: bytes) -> bytes:
+    try:
+        return yaml_to_json(body)
+    except ValueError as error:
+        raise bad_request(f"error converting YAML to JSON: {error}") from None
+
+
+async def _respond(answer: ApiResponse, *, yaml: bool, watching: bool) -> Response:
+    body: bytes | AsyncIterator[bytes] = answer.body
+    content_type = answer.content_type
+    if yaml and not watching and parse_media(content_type)[0] == JSON:
+        if not isinstance(body, bytes):
+            body = b"".join([chunk async for chunk in body])
+        body = json_to_yaml(body)
+        content_type = YAML
+    headers = [("Content-Type", content_type), *answer.headers]
+    headers += [("Warning", f'299 - "{_quote(text)}"') for text in answer.warnings]
+    return Response(status=answer.status, headers=headers, body=body, compress_stream=not watching)
+
+
+def _quote(text: str) -> str:
+    """A Warning header's text: RFC 7230 quoted-string, one line, Latin-1."""
+    line = " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
+    return line.encode("latin-1", "replace").decode("latin-1")
+
+
+def render_error(error: ApiError) -> Response:
+    headers = [("Content-Type", JSON)]
+    retry = error.retry_after_seconds
+    if retry is not None and error.code in (429, 500, 503, 504):
+        headers.append(("Retry-After", str(retry)))
+    if error.code == 401:
+        headers.append(("WWW-Authenticate", 'Bearer realm="kubernetes"'))
+    return Response(status=error.code, headers=headers, body=msgspec.json.encode(error.status))
+
+
+def _render_http_error(error: HttpError) -> Response:
+    if error.status == 500:
+        return render_error(internal(error.message))
+    return render_error(failure(error.status, _REASONS.get(error.status, "BadRequest"), error.message))
