@@ -52,11 +52,12 @@ class Image(msgspec.Struct, frozen=True):
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """For one registry host. `identity_token` wins over username and password."""
+    """`identity_token` wins over username and password; `registry` is the host (or URL) they are for, "" for any."""
 
     username: str = ""
     password: str = ""
     identity_token: str = ""
+    registry: str = ""
 
 
 class PullProgress(msgspec.Struct, frozen=True):

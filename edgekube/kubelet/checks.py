@@ -1,0 +1,113 @@
+"""One look at a container: exec, HTTP, TCP. Shared by probes and lifecycle hooks (pkg/probe)."""
+
+import ssl
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from edgekube.runtime.api import ContainerRuntime, RuntimeFailure
+from edgekube.types.core_v1 import HTTPGetAction, TCPSocketAction
+
+OUTPUT_BYTES_MAX = 10 * 1024  # of a probe's answer, as the kubelet reads
+HEAD_BYTES_MAX = 64 * 1024
+USER_AGENT = "kube-probe/1.36"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """Whether it went well, and what to say when not."""
+
+    ok: bool
+    message: str = ""
+
+
+async def exec_check(
+    runtime: ContainerRuntime, container_id: str, command: Sequence[str], timeout_seconds: float
+) -> Outcome:
+    """Exit code 0 is success."""
+    try:
+        result = await runtime.exec_sync(container_id, command, timeout_seconds=timeout_seconds)
+    except RuntimeFailure as error:
+        return Outcome(False, str(error))
+    if result.timed_out:
+        return Outcome(False, f'command timed out: "{" ".join(command)}" timed out after {timeout_seconds:g}s')
+    text = (result.stdout + result.stderr)[:OUTPUT_BYTES_MAX].decode(errors="replace")
+    return Outcome(result.exit_code == 0, text)
+
+
+async def tcp_check(host: str, port: int, timeout_seconds: float) -> Outcome:
+    """A connection that opens is success."""
+    try:
+        with trio.fail_after(timeout_seconds):
+            stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=None)
+    except trio.TooSlowError:
+        return Outcome(False, f"dial tcp {host}:{port}: i/o timeout")
+    except OSError as error:
+        return Outcome(False, f"dial tcp {host}:{port}: connect: {_cause(error)}")
+    await trio.aclose_forcefully(stream)
+    return Outcome(True)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, in the system's words: trio wraps a failed connect in a group."""
+    while error.__cause__ is not None or isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).lower()
+
+
+async def http_check(action: HTTPGetAction, host: str, port: int, timeout_seconds: float) -> Outcome:
+    """Status 200 to 399 is success (redirects are not followed: they count as an answer)."""
+    target = action.path or "/"
+    if not target.startswith("/"):
+        target = "/" + target
+    scheme = (action.scheme or "HTTP").lower()
+    url = f"{scheme}://{host}:{port}{target}"
+    headers = {"host": f"{host}:{port}", "user-agent": USER_AGENT, "accept": "*/*", "connection": "close"}
+    for extra in action.httpHeaders:
+        headers[extra.name.lower()] = extra.value
+    head = f"GET {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+    try:
+        with trio.fail_after(timeout_seconds):
+            status, body = await _exchange(host, port, scheme == "https", head.encode("latin-1", "replace"))
+    except trio.TooSlowError:
+        words = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        return Outcome(False, f'Get "{url}": {words}')
+    except (OSError, ssl.SSLError, trio.BrokenResourceError, ValueError) as error:
+        return Outcome(False, f'Get "{url}": dial tcp {host}:{port}: connect: {_cause(error)}')
+    if 200 <= status < 400:
+        return Outcome(True, body)
+    return Outcome(False, f"HTTP probe failed with statuscode: {status}")
+
+
+async def _exchange(host: str, port: int, tls: bool, request: bytes) -> tuple[int, str]:
+    """Send, then read the status line and a bounded piece of what follows."""
+    stream: trio.abc.Stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=None)
+    try:
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE  # a probe asks for liveness, not identity (as the kubelet's does)
+            stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+        await stream.send_all(request)
+        data = b""
+        while b"\r\n\r\n" not in data and len(data) < HEAD_BYTES_MAX:
+            chunk = await stream.receive_some(16 * 1024)
+            if not chunk:
+                break
+            data += chunk
+        line, _, rest = data.partition(b"\r\n")
+        version, _, code = line.partition(b" ")
+        if not version.startswith(b"HTTP/1.") or not code[:3].isdigit():
+            raise ValueError(f"malformed HTTP response {line[:40]!r}")
+        return int(code[:3]), rest.partition(b"\r\n\r\n")[2][:OUTPUT_BYTES_MAX].decode(errors="replace")
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+def port_number(action: HTTPGetAction | TCPSocketAction, ports: dict[str, int]) -> int | None:
+    """A numeric port, or a container port by name; None when there is none of that name."""
+    port = action.port
+    if isinstance(port, int):
+        return port
+    return int(port) if port.isdigit() else ports.get(port)

@@ -1,0 +1,338 @@
+"""The containers of one pod: started, watched to their end, probed, stopped; and what is known of each.
+
+Keeps, per container name, the newest start and the one before it (for `logs --previous` and lastState); older ones are
+removed from the runtime.
+"""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from edgekube.kubelet import spec as build
+from edgekube.kubelet.config import CRASH_BACKOFF_RESET_SECONDS
+from edgekube.kubelet.hooks import run_hook
+from edgekube.kubelet.plan import Seen, backoff_seconds
+from edgekube.kubelet.podfiles import PodFiles
+from edgekube.kubelet.probes import Prober
+from edgekube.kubelet.services import Services
+from edgekube.kubelet.spec import AnyContainer
+from edgekube.kubelet.status import RUNTIME_PREFIX, ContainerView
+from edgekube.runtime.api import ContainerSpec, ContainerState, ContainerStatus, Image, RuntimeFailure
+from edgekube.types.core_v1 import ContainerStatus as ReportedStatus
+from edgekube.types.core_v1 import Pod
+from edgekube.types.time import parse_time
+
+log = logging.getLogger(__name__)
+
+STARTS_KEPT = 2
+STATUS_UNKNOWN_EXIT = 137
+
+
+class _Record(msgspec.Struct):
+    """What the worker remembers of one container name."""
+
+    crashes: int = 0
+    restart_at: float = 0.0
+    waiting: tuple[str, str] | None = None
+    image: Image | None = None
+    killed_for_restart: bool = False
+    prober: Prober | None = None
+    stopping: bool = False
+
+
+class Containers:
+    """All containers of one pod; owned by its worker, whose nursery the watching tasks live in."""
+
+    def __init__(self, services: Services, pod: Pod, files: PodFiles, wake: Callable[[], None]) -> None:
+        self._services = services
+        self._uid = pod.metadata.uid
+        self._files = files
+        self._wake = wake
+        self._pod_of: Callable[[], Pod] = lambda: pod
+        self._records: dict[str, _Record] = {}
+        self._messages: dict[str, str] = {}
+        self._before: dict[str, ReportedStatus] = {
+            s.name: s
+            for s in (
+                *pod.status.initContainerStatuses,
+                *pod.status.containerStatuses,
+                *pod.status.ephemeralContainerStatuses,
+            )
+        }
+        self._nursery: trio.Nursery | None = None
+        self._watching: dict[str, trio.CancelScope] = {}
+
+    def find(self, pod: Pod, name: str) -> AnyContainer:
+        for container in build.all_containers(pod):
+            if container.name == name:
+                return container
+        raise KeyError(name)
+
+    def field_path(self, pod: Pod, name: str) -> str:
+        """Where the container stands in the pod, for Events: spec.containers{name}."""
+        for field in ("initContainers", "ephemeralContainers"):
+            if any(c.name == name for c in getattr(pod.spec, field)):
+                return f"spec.{field}{{{name}}}"
+        return f"spec.containers{{{name}}}"
+
+    def adopt(self, nursery: trio.Nursery) -> None:
+        """Take over what an earlier process left running, and watch it."""
+        self._nursery = nursery
+        for name, starts in self._starts().items():
+            newest = starts[0]
+            self._record(name).image = self._services.runtime.images.get(newest.spec.image_id)
+            self._read_message(newest)
+            if newest.state in (ContainerState.RUNNING, ContainerState.CREATED):
+                self._watch(newest)
+
+    def _record(self, name: str) -> _Record:
+        return self._records.setdefault(name, _Record())
+
+    def _starts(self) -> dict[str, list[ContainerStatus]]:
+        """Known starts by container name, newest first."""
+        result: dict[str, list[ContainerStatus]] = {}
+        for status in self._services.runtime.containers():
+            if status.spec.labels.get(build.LABEL_POD_UID) == self._uid:
+                result.setdefault(status.spec.name, []).append(status)
+        for starts in result.values():
+            starts.sort(key=lambda s: s.spec.attempt, reverse=True)
+        return result
+
+    def newest(self, name: str) -> ContainerStatus | None:
+        starts = self._starts().get(name)
+        return starts[0] if starts else None
+
+    def previous(self, name: str) -> ContainerStatus | None:
+        starts = self._starts().get(name, [])
+        return starts[1] if len(starts) > 1 else None
+
+    def running(self) -> list[str]:
+        """Names of containers with a living process, in order of their start."""
+        living = [
+            starts[0]
+            for starts in self._starts().values()
+            if starts[0].state in (ContainerState.RUNNING, ContainerState.CREATED)
+        ]
+        return [s.spec.name for s in sorted(living, key=lambda s: s.created_at)]
+
+    def any_running(self) -> bool:
+        return bool(self.running())
+
+    def seen(self) -> dict[str, Seen]:
+        """What `decide` needs to know. A container lost to a reboot counts as ended with 137 unless it had ended."""
+        result: dict[str, Seen] = {}
+        for name, before in self._before.items():
+            if not before.containerID:
+                continue
+            ended = before.state.terminated or (
+                before.lastState.terminated if before.state.waiting is not None else None
+            )
+            code = ended.exitCode if ended is not None else STATUS_UNKNOWN_EXIT
+            result[name] = Seen(state="exited", attempt=before.restartCount, exit_code=code)
+        starts = self._starts()
+        if not starts and not any(s.state.terminated for s in self._before.values()):
+            # Nothing of the pod is left, as after a reboot: it begins again, init containers first, counting on.
+            result = {name: Seen(attempt=s.attempt) for name, s in result.items()}
+        for name, known in starts.items():
+            newest, record = known[0], self._record(name)
+            prober = record.prober
+            living = newest.state in (ContainerState.RUNNING, ContainerState.CREATED)
+            result[name] = Seen(
+                state="running" if living else "exited",
+                attempt=newest.spec.attempt,
+                exit_code=newest.exit_code,
+                started=living and prober is not None and prober.started,
+                ready=living and prober is not None and prober.ready,
+                hash=newest.spec.labels.get(build.LABEL_SPEC_HASH, ""),
+                restart_at=record.restart_at,
+                killed_for_restart=record.killed_for_restart,
+            )
+        return result
+
+    def views(self, pod: Pod) -> dict[str, ContainerView]:
+        """What the status report is made of."""
+        seen, starts = self.seen(), self._starts()
+        names = [c.name for c in build.all_containers(pod)]
+        return {
+            name: ContainerView(
+                starts=starts.get(name, ()),
+                seen=seen.get(name, Seen()),
+                waiting=self._record(name).waiting,
+                image=self._record(name).image,
+                messages=self._messages,
+                before=self._before.get(name),
+            )
+            for name in names
+        }
+
+    def wait_for(self, name: str, reason: str, message: str) -> None:
+        """The container cannot run now; this is why."""
+        self._record(name).waiting = (reason, message)
+
+    def hold(self, pod: Pod, name: str, reason: str) -> None:
+        """The container is held back after a crash."""
+        record = self._record(name)
+        meta = pod.metadata
+        delay = _words(backoff_seconds(record.crashes))
+        where = f"pod={meta.name}_{meta.namespace}({meta.uid})"
+        message = f"back-off {delay} restarting failed container={name} {where}"
+        if record.waiting is None or record.waiting[0] != reason:
+            self._services.events.event(
+                pod,
+                "Warning",
+                "BackOff",
+                f"Back-off restarting failed container {name} in pod {meta.name}_{meta.namespace}({meta.uid})",
+                field_path=self.field_path(pod, name),
+            )
+        record.waiting = (reason, message)
+
+    def use_image(self, name: str, image: Image) -> None:
+        self._record(name).image = image
+
+    async def start(self, pod: Pod, container: AnyContainer, ready_spec: ContainerSpec, field_path: str) -> None:
+        """Start, watch, probe; a failure becomes the container's waiting reason and counts as a crash."""
+        services, record = self._services, self._record(container.name)
+        record.killed_for_restart = False
+        record.stopping = False
+        self._pod_of = lambda: pod
+        await self._forget_old(container.name)
+        try:
+            status = await services.runtime.start_container(ready_spec)
+        except RuntimeFailure as error:
+            record.crashes += 1
+            record.restart_at = trio.current_time() + max(1.0, backoff_seconds(record.crashes))
+            record.waiting = (error.reason, str(error))
+            services.events.event(pod, "Warning", "Failed", f"Error: {error}", field_path=field_path)
+            raise
+        record.waiting = None
+        services.events.event(pod, "Normal", "Created", f"Container created: {container.name}", field_path=field_path)
+        services.events.event(pod, "Normal", "Started", f"Container started: {container.name}", field_path=field_path)
+        hook = container.lifecycle.postStart if container.lifecycle is not None else None
+        self._watch(status, probing=hook is None)
+        if hook is not None:
+            problem = await run_hook(services, pod, container, status, hook)
+            if problem:
+                services.events.event(pod, "Warning", "FailedPostStartHook", problem, field_path=field_path)
+                record.killed_for_restart = True
+                await self.stop(pod, container.name, float(pod.spec.terminationGracePeriodSeconds or 0))
+                return
+            self._probe(status)
+
+    async def _forget_old(self, name: str) -> None:
+        """Keep the newest ended start; the one about to begin makes it the previous one."""
+        for old in self._starts().get(name, [])[STARTS_KEPT - 1 :]:
+            self._messages.pop(old.spec.id, None)
+            await self._services.runtime.remove_container(old.spec.id)
+
+    def _watch(self, status: ContainerStatus, probing: bool = True) -> None:
+        assert self._nursery is not None
+        if status.spec.id in self._watching:
+            return
+        scope = trio.CancelScope()
+        self._watching[status.spec.id] = scope
+        self._nursery.start_soon(self._wait_exit, status, scope)
+        if probing:
+            self._probe(status)
+
+    def _probe(self, status: ContainerStatus) -> None:
+        assert self._nursery is not None
+        record = self._record(status.spec.name)
+        pod = self._pod_of()
+        try:
+            container = self.find(pod, status.spec.name)
+        except KeyError:
+            return
+        before = self._before.get(status.spec.name)
+        same = before is not None and before.containerID == RUNTIME_PREFIX + status.spec.id
+        record.prober = Prober(
+            self._services,
+            pod,
+            container,
+            status,
+            changed=self._wake,
+            unhealthy=self._on_unhealthy,
+            # After a restart of this process a container that was ready stays so until a probe says otherwise.
+            was_started=same and before is not None and bool(before.started),
+            was_ready=same and before is not None and before.ready,
+        )
+        scope = self._watching.get(status.spec.id)
+        if scope is not None:
+            self._nursery.start_soon(record.prober.run, scope)
+
+    async def _wait_exit(self, status: ContainerStatus, scope: trio.CancelScope) -> None:
+        ended: ContainerStatus | None = None
+        with scope:
+            ended = await self._services.runtime.wait_exit(status.spec.id)
+        if self._watching.pop(status.spec.id, None) is not None:
+            scope.cancel()
+        if ended is None:
+            return
+        record = self._record(status.spec.name)
+        record.prober = None
+        self._read_message(ended)
+        if _lived_seconds(ended) >= CRASH_BACKOFF_RESET_SECONDS:
+            record.crashes = 0
+        record.crashes += 1
+        record.restart_at = trio.current_time() + backoff_seconds(record.crashes)
+        self._wake()
+
+    def _read_message(self, status: ContainerStatus) -> None:
+        """The termination message of an ended container: its file, or the log's tail when policy says so."""
+        if status.state is ContainerState.EXITED:
+            pod = self._pod_of()
+            self._messages[status.spec.id] = self._files.termination_message(pod, status)
+
+    def _on_unhealthy(self, name: str, message: str) -> None:
+        """A liveness or startup probe failed for good: the container is killed and started again."""
+        record = self._record(name)
+        if record.killed_for_restart or self._nursery is None:
+            return
+        record.killed_for_restart = True
+        pod = self._pod_of()
+        self._services.events.event(pod, "Normal", "Killing", message, field_path=self.field_path(pod, name))
+        container = self.find(pod, name)
+        grace = pod.spec.terminationGracePeriodSeconds
+        for probe in (container.livenessProbe, container.startupProbe):
+            if probe is not None and probe.terminationGracePeriodSeconds is not None:
+                grace = probe.terminationGracePeriodSeconds
+                break
+        self._nursery.start_soon(self.stop, pod, name, float(30 if grace is None else grace))
+
+    async def stop(self, pod: Pod, name: str, grace_seconds: float) -> None:
+        """preStop hook, stop signal, SIGKILL after the grace period (at least two seconds follow the hook)."""
+        newest = self.newest(name)
+        if newest is None or newest.state not in (ContainerState.RUNNING, ContainerState.CREATED):
+            return
+        began = trio.current_time()
+        container = self.find(pod, name)
+        hook = container.lifecycle.preStop if container.lifecycle is not None else None
+        if hook is not None and grace_seconds > 0:
+            with trio.move_on_after(grace_seconds) as scope:
+                problem = await run_hook(self._services, pod, container, newest, hook)
+                if problem:
+                    where = self.field_path(pod, name)
+                    self._services.events.event(pod, "Warning", "FailedPreStopHook", problem, field_path=where)
+            used = trio.current_time() - began
+            grace_seconds = max(2.0, grace_seconds - used) if not scope.cancelled_caught else 2.0
+        await self._services.runtime.stop_container(newest.spec.id, grace_seconds)
+
+    def stop_watching(self) -> None:
+        """Before the sandbox is removed: endings are no news any more."""
+        for scope in self._watching.values():
+            scope.cancel()
+        self._watching.clear()
+
+
+def _lived_seconds(status: ContainerStatus) -> float:
+    try:
+        return parse_time(status.finished_at) - parse_time(status.started_at)
+    except ValueError:
+        return 0.0
+
+
+def _words(seconds: float) -> str:
+    """A duration as Go prints it: 10s, 1m20s, 5m0s."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,164 @@
+"""The kubelet as a role: registers the node, runs one worker a pod bound to it, ends what belongs to no pod."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+
+import trio
+
+from edgekube.client.api import Change, Client
+from edgekube.client.events import EventRecorder
+from edgekube.kubelet.config import STARTS_AT_ONCE_PER_CORE, KubeletConfig
+from edgekube.kubelet.images import ImageManager
+from edgekube.kubelet.machine import allocatable, look
+from edgekube.kubelet.noderecord import NodeRecord
+from edgekube.kubelet.services import Services
+from edgekube.kubelet.spec import LABEL_GRACE, LABEL_POD_UID
+from edgekube.kubelet.volumes import unmount_below
+from edgekube.kubelet.worker import PodWorker
+from edgekube.network.api import NetworkFailure, PodNetwork
+from edgekube.runtime.api import ContainerRuntime, RuntimeFailure, Sandbox
+from edgekube.types.core_v1 import ConfigMap, Node, Pod, Secret, Service, ServiceAccount
+
+log = logging.getLogger(__name__)
+
+
+class Kubelet:
+    """Owns the pods of this node. `run` is its task; `worker` is how NodeApi finds a pod."""
+
+    def __init__(
+        self, *, client: Client, runtime: ContainerRuntime, network: PodNetwork, config: KubeletConfig
+    ) -> None:
+        self._client = client
+        self._runtime = runtime
+        self._network = network
+        self._config = config
+        self._workers: dict[str, PodWorker] = {}
+        self.events = EventRecorder(client, "kubelet", host=config.node_name, now=config.now)
+
+    @property
+    def config(self) -> KubeletConfig:
+        return self._config
+
+    def worker(self, namespace: str, name: str) -> PodWorker | None:
+        """The worker of a pod by its name."""
+        for worker in self._workers.values():
+            meta = worker.pod.metadata
+            if (meta.namespace, meta.name) == (namespace, name):
+                return worker
+        return None
+
+    def workers(self) -> Sequence[PodWorker]:
+        return tuple(self._workers.values())
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled; started once what an earlier process left has been adopted and the Node is registered."""
+        config, client = self._config, self._client
+        for folder in (config.data_dir, config.run_dir, config.log_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        machine = look(config.data_dir)
+        pods = client.informer(Pod)
+        config_maps, secrets = client.informer(ConfigMap), client.informer(Secret)
+        nodes = client.informer(Node)
+        services = Services(
+            config=config,
+            client=client,
+            runtime=self._runtime,
+            network=self._network,
+            events=self.events,
+            images=ImageManager(self._runtime.images, secrets, client.informer(ServiceAccount), self.events),
+            config_maps=config_maps,
+            secrets=secrets,
+            services=client.informer(Service),
+            node_allocatable=allocatable(machine, config.system_reserved_memory_bytes),
+            node_memory_bytes=machine.memory,
+            starts=trio.CapacityLimiter(STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)),
+        )
+        await self._runtime.recover()
+        for informer in (pods, config_maps, secrets, services.services, nodes):
+            await informer.wait_synced()
+        mine = [p for p in pods.list() if p.spec.nodeName == config.node_name]
+        await self._remove_orphans({p.metadata.uid for p in mine})
+        record = NodeRecord(client, self._runtime, machine, config, lambda: ())
+        node = await record.register()
+        self.events.event(node, "Normal", "Starting", "Starting kubelet.")
+        async with trio.open_nursery() as nursery:
+            unsubscribe: list[Callable[[], None]] = []
+
+            def on_pod(change: Change[Pod]) -> None:
+                if change.obj.spec.nodeName == config.node_name:
+                    self._on_pod(change, services, nursery)
+
+            def on_config(change: Change[ConfigMap] | Change[Secret]) -> None:
+                if change.old is None:
+                    self._wake_users(change.obj.kind, change.obj.metadata.namespace, change.obj.metadata.name)
+                elif change.new is not None:
+                    self._wake_users(change.new.kind, change.new.metadata.namespace, change.new.metadata.name)
+
+            nursery.start_soon(self.events.run)
+            nursery.start_soon(record.run)
+            unsubscribe.append(pods.subscribe(on_pod))
+            unsubscribe.append(config_maps.subscribe(on_config))
+            unsubscribe.append(secrets.subscribe(on_config))
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                for stop in unsubscribe:
+                    stop()
+
+    def _on_pod(self, change: Change[Pod], services: Services, nursery: trio.Nursery) -> None:
+        uid = change.obj.metadata.uid
+        worker = self._workers.get(uid)
+        if change.new is None:
+            if worker is not None:
+                worker.forget()
+        elif worker is not None:
+            worker.update(change.new)
+        else:
+            worker = PodWorker(services, change.new)
+            self._workers[uid] = worker
+            nursery.start_soon(self._run_worker, worker)
+
+    async def _run_worker(self, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            self._workers.pop(worker.uid, None)
+
+    def _wake_users(self, kind: str, namespace: str, name: str) -> None:
+        for worker in self._workers.values():
+            if worker.pod.metadata.namespace == namespace and worker.uses(kind, name):
+                worker.wake()
+
+    async def _remove_orphans(self, uids: set[str]) -> None:
+        """Sandboxes, attachments and folders of pods that were deleted while this process was not there."""
+        async with trio.open_nursery() as nursery:
+            for sandbox in self._runtime.sandboxes():
+                if sandbox.spec.labels.get(LABEL_POD_UID) not in uids:
+                    nursery.start_soon(self._remove_orphan, sandbox)
+        await self._network.retain([s.spec.id for s in self._runtime.sandboxes()])
+        for base in (self._config.data_dir / "pods", self._config.run_dir / "pods"):
+            if base.is_dir():
+                for folder in base.iterdir():
+                    if folder.name not in uids:
+                        log.info("orphan_folder=%s removed", folder)
+                        unmount_below(folder)
+                        await trio.to_thread.run_sync(_remove_tree, str(folder))
+
+    async def _remove_orphan(self, sandbox: Sandbox) -> None:
+        grace = float(sandbox.spec.labels.get(LABEL_GRACE, "30"))
+        log.info("orphan_sandbox=%s pod=%s removed", sandbox.spec.id, sandbox.spec.name)
+        try:
+            async with trio.open_nursery() as nursery:
+                for container in self._runtime.containers(sandbox.spec.id):
+                    nursery.start_soon(self._runtime.stop_container, container.spec.id, grace)
+            await self._network.detach(sandbox.spec.id)
+            await self._runtime.remove_sandbox(sandbox.spec.id)
+        except (RuntimeFailure, NetworkFailure, OSError) as error:
+            log.warning("orphan_sandbox=%s error=%s", sandbox.spec.id, error)
+
+
+def _remove_tree(path: str) -> None:
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,238 @@
+"""A pod's status from what its containers are doing (kubelet_pods.go generateAPIPodStatus). Pure.
+
+docs/pod-status.md lists the reasons and messages a user can meet.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from edgekube.kubelet.plan import Seen, is_sidecar
+from edgekube.kubelet.qos import qos_class
+from edgekube.kubelet.spec import AnyContainer
+from edgekube.runtime.api import ContainerState as RuntimeState
+from edgekube.runtime.api import ContainerStatus as RuntimeStatus
+from edgekube.runtime.api import Image
+from edgekube.types.core_v1 import (
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
+    ContainerStateWaiting,
+    ContainerStatus,
+    HostIP,
+    Pod,
+    PodCondition,
+    PodIP,
+    PodStatus,
+)
+
+RUNTIME_PREFIX = "edgekube://"
+
+
+class ContainerView(msgspec.Struct, frozen=True):
+    """Everything the report on one container is made of; `starts` are its known starts, newest first."""
+
+    starts: Sequence[RuntimeStatus] = ()
+    seen: Seen = Seen()
+    waiting: tuple[str, str] | None = None  # reason and message of why it does not run
+    image: Image | None = None
+    messages: Mapping[str, str] = {}  # container id -> termination message
+    before: ContainerStatus | None = None  # what was reported last (also by an earlier process or boot)
+
+
+def _terminated(start: RuntimeStatus, message: str) -> ContainerState:
+    reason = start.reason or ("Completed" if start.exit_code == 0 else "Error")
+    return ContainerState(
+        terminated=ContainerStateTerminated(
+            containerID=RUNTIME_PREFIX + start.spec.id,
+            exitCode=start.exit_code,
+            signal=start.signal,
+            reason=reason,
+            message=message or start.message,
+            startedAt=start.started_at or start.created_at,
+            finishedAt=start.finished_at,
+        )
+    )
+
+
+def container_status(container: AnyContainer, view: ContainerView, default_reason: str) -> ContainerStatus:
+    """One entry of containerStatuses."""
+    starts, before = view.starts, view.before
+    newest = starts[0] if starts else None
+    last = ContainerState()
+    restarts = view.seen.attempt if view.seen.attempt >= 0 else (before.restartCount if before else 0)
+    state = ContainerState(waiting=ContainerStateWaiting(reason=default_reason))
+    if newest is not None and newest.state is RuntimeState.RUNNING:
+        state = ContainerState(running=ContainerStateRunning(startedAt=newest.started_at))
+    elif newest is not None and newest.state in (RuntimeState.EXITED, RuntimeState.UNKNOWN):
+        state = _terminated(newest, view.messages.get(newest.spec.id, ""))
+    elif before is not None and before.state.terminated is not None and view.waiting is None:
+        state = before.state
+    if len(starts) > 1:
+        last = _terminated(starts[1], view.messages.get(starts[1].spec.id, ""))
+    elif before is not None:
+        last = before.lastState
+        same = newest is not None and before.containerID == RUNTIME_PREFIX + newest.spec.id
+        if newest is not None and not same and before.state.terminated is not None:
+            last = before.state
+    if view.waiting is not None:
+        if state.terminated is not None:
+            last = state
+        reason, message = view.waiting
+        state = ContainerState(waiting=ContainerStateWaiting(reason=reason, message=message))
+    shown = newest.spec.id if newest is not None else ""
+    image_id = ""
+    if view.image is not None:
+        image_id = view.image.repo_digests[0] if view.image.repo_digests else view.image.id
+    elif before is not None:
+        image_id = before.imageID
+    running = state.running is not None
+    return ContainerStatus(
+        name=container.name,
+        image=container.image,
+        imageID=image_id,
+        containerID=RUNTIME_PREFIX + shown if shown else (before.containerID if before else ""),
+        ready=running and view.seen.ready,
+        started=running and view.seen.started,
+        restartCount=max(restarts, 0),
+        state=state,
+        lastState=last,
+        resources=container.resources if running else None,
+    )
+
+
+def phase_of(pod: Pod, inits: Sequence[ContainerStatus], mains: Sequence[ContainerStatus]) -> str:
+    """Pending, Running, Succeeded or Failed (kubelet getPhase)."""
+    by_name = {c.name: c for c in pod.spec.initContainers}
+    pending_init = False
+    for status in inits:
+        container = by_name[status.name]
+        if is_sidecar(container):
+            pending_init = pending_init or not (status.started or status.lastState.terminated)
+            continue
+        ended = status.state.terminated
+        if ended is None or ended.exitCode != 0:
+            if ended is not None and pod.spec.restartPolicy == "Never":
+                return "Failed"
+            pending_init = True
+    if pending_init and not any(s.state.running or s.state.terminated for s in mains):
+        return "Pending"
+    waiting = [s for s in mains if s.state.waiting is not None and s.lastState.terminated is None]
+    stopped = [s.state.terminated for s in mains if s.state.terminated is not None]
+    if waiting:
+        return "Pending"
+    if len(stopped) < len(mains) or pod.spec.restartPolicy == "Always":
+        return "Running"
+    if all(ended.exitCode == 0 for ended in stopped):
+        return "Succeeded"
+    return "Failed" if pod.spec.restartPolicy == "Never" else "Running"
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What is true of the pod as a whole."""
+
+    pod_ips: tuple[str, ...] = ()
+    host_ips: tuple[str, ...] = ()
+    sandbox_ready: bool = False
+    start_time: str = ""
+    phase: str = ""  # a verdict that overrides: Failed after eviction or a deadline, or the plan's end
+    reason: str = ""
+    message: str = ""
+
+
+def pod_status(pod: Pod, views: Mapping[str, ContainerView], around: Surroundings, now: str) -> PodStatus:
+    """The whole status. `now` is RFC 3339; conditions keep their transition time while they do not change."""
+    spec = pod.spec
+
+    def report(container: AnyContainer, default: str) -> ContainerStatus:
+        return container_status(container, views.get(container.name, ContainerView()), default)
+
+    inits = [report(c, "PodInitializing") for c in spec.initContainers]
+    done = all(_init_done(c, s) for c, s in zip(spec.initContainers, inits, strict=True))
+    default = "ContainerCreating" if done else "PodInitializing"
+    mains = [report(c, default) for c in spec.containers]
+    ephemerals = [report(c, "ContainerCreating") for c in spec.ephemeralContainers]
+    phase = around.phase or phase_of(pod, inits, mains)
+    conditions = _conditions(pod, phase, inits, mains, done, around, now)
+    return PodStatus(
+        phase=phase,
+        conditions=conditions,
+        message=around.message,
+        reason=around.reason,
+        hostIP=next(iter(around.host_ips), ""),
+        hostIPs=tuple(HostIP(ip=ip) for ip in around.host_ips),
+        podIP=next(iter(around.pod_ips), ""),
+        podIPs=tuple(PodIP(ip=ip) for ip in around.pod_ips),
+        startTime=around.start_time,
+        initContainerStatuses=tuple(inits),
+        containerStatuses=tuple(mains),
+        ephemeralContainerStatuses=tuple(ephemerals),
+        qosClass=pod.status.qosClass or qos_class(pod),
+        nominatedNodeName=pod.status.nominatedNodeName,
+        observedGeneration=pod.metadata.generation,
+    )
+
+
+def _init_done(container: AnyContainer, status: ContainerStatus) -> bool:
+    if container.restartPolicy == "Always":
+        return bool(status.started)
+    return status.state.terminated is not None and status.state.terminated.exitCode == 0
+
+
+def _conditions(
+    pod: Pod,
+    phase: str,
+    inits: Sequence[ContainerStatus],
+    mains: Sequence[ContainerStatus],
+    done: bool,
+    around: Surroundings,
+    now: str,
+) -> tuple[PodCondition, ...]:
+    """The kubelet's own conditions over what others (scheduler, readiness gates' owners) have written."""
+    ended = phase in ("Succeeded", "Failed")
+    made: list[PodCondition] = []
+
+    def add(type_: str, status: bool, reason: str = "", message: str = "") -> None:
+        made.append(PodCondition(type=type_, status="True" if status else "False", reason=reason, message=message))
+
+    add("PodReadyToStartContainers", around.sandbox_ready and not ended)
+    if ended and phase == "Succeeded":
+        add("Initialized", True, "PodCompleted")
+    elif not done:
+        unfinished = [c.name for c, s in zip(pod.spec.initContainers, inits, strict=True) if not _init_done(c, s)]
+        words = f"containers with incomplete status: [{' '.join(unfinished)}]"
+        add("Initialized", False, "ContainersNotInitialized", words)
+    else:
+        add("Initialized", True)
+    unready = [s.name for s in (*(s for s in inits if _sidecar(pod, s)), *mains) if not s.ready]
+    if phase == "Succeeded":
+        add("ContainersReady", False, "PodCompleted")
+        add("Ready", False, "PodCompleted")
+    elif phase == "Failed":
+        add("ContainersReady", False, "PodFailed")
+        add("Ready", False, "PodFailed")
+    elif unready:
+        words = f"containers with unready status: [{' '.join(unready)}]"
+        add("ContainersReady", False, "ContainersNotReady", words)
+        add("Ready", False, "ContainersNotReady", words)
+    else:
+        add("ContainersReady", True)
+        held = {c.type: c.status for c in pod.status.conditions}
+        gates = [g.conditionType for g in pod.spec.readinessGates if held.get(g.conditionType) != "True"]
+        words = "; ".join(f'corresponding condition of pod readiness gate "{g}" does not exist.' for g in gates)
+        add("Ready", not gates, "ReadinessGatesNotReady" if gates else "", words)
+
+    previous = {c.type: c for c in pod.status.conditions}
+    result = []
+    for condition in made:
+        old = previous.get(condition.type)
+        since = old.lastTransitionTime if old is not None and old.status == condition.status else now
+        result.append(
+            msgspec.structs.replace(condition, lastTransitionTime=since, observedGeneration=pod.metadata.generation)
+        )
+    own = {c.type for c in made}
+    return (*result, *(c for c in pod.status.conditions if c.type not in own))
+
+
+def _sidecar(pod: Pod, status: ContainerStatus) -> bool:
+    return any(is_sidecar(c) and c.name == status.name for c in pod.spec.initContainers)
