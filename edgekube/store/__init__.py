@@ -2,4 +2,8 @@
 
 `api.py` is the contract every user of the store sees. Knows bytes, keys and revisions, and no Kubernetes kind.
 May import `edgekube.raft` and `edgekube.native`.
+
+Inside: `command` (a transaction's bytes), `state` (applies them), `history` and `watch` (what happened lately and who
+hears of it), `reads` (what every engine shares), `disk` (LMDB), `single` (the one-member engine), `volatile` (in memory,
+for Events), `backup` (one file and back).
 """

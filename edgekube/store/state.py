@@ -225,6 +225,13 @@ class StateMachine:
             position = upto
             start = last + b"\0"
 
+    def advance_to(self, revision: int) -> None:
+        """Jump to a later revision without a change: history before it is compacted."""
+        if revision <= self.revision:
+            raise ValueError(f"revision {revision} is not after {self.revision}")
+        self.revision = revision
+        self.history.reset(revision)
+
     # -- moving the overlay into the base
 
     def settle(self, written: Iterable[tuple[bytes, KeyValue | None]]) -> None:

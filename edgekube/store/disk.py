@@ -1,0 +1,284 @@
+"""The durable state under the overlay: one LMDB file that holds the latest value of each key and how far it has come.
+
+A commit writes a batch of keys together with the `Position` they make up, in one synced transaction, in a thread. Reads
+are short transactions that never outlive the call. LMDB's lock file lies in the run folder, because it is written on
+reads; LMDB itself sees a folder there with a link to the data file.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from struct import Struct
+from typing import Any, Final
+
+import lmdb
+import msgspec
+import trio
+
+from edgekube.store.api import KeyValue, ReadOnly, StoreError
+from edgekube.store.state import Position
+
+DATABASE_SIZE_BYTES_MAX: Final = 512 * 1024 * 1024
+_MAP_FACTOR: Final = 1.25  # room above the limit for copy-on-write and for deleting while over it
+_STEP_BYTES: Final = 4 * 1024 * 1024  # the file grows by so much, or an eighth, ahead of need
+_PAGE_BYTES: Final = 4096
+
+FORMAT: Final = 1
+_META_KEY: Final = b"\x00edgekube"
+_FIRST_KEY: Final = b"\x01"
+
+_head: Final = Struct("<QQI")
+_pack_head = _head.pack
+_unpack_head = _head.unpack_from
+_HEAD_BYTES: Final = _head.size
+
+
+class StoreCorrupt(StoreError):
+    """The files of the store are damaged, from another store, or from a newer version. Nothing was changed."""
+
+
+class StoreFailed(StoreError):
+    """Writing the store's files failed; the node must be restarted once the disk is well."""
+
+
+class Meta(msgspec.Struct, frozen=True, gc=False):
+    """What the database knows about itself. `log_position` is how far the log was synced at the last commit."""
+
+    position: Position
+    cluster_id: str
+    identity: bytes
+    log_position: int = 0
+    format: int = FORMAT
+
+
+class Disk:
+    """The LMDB file. Implements `state.Base`."""
+
+    def __init__(self, data_dir: Path, run_dir: Path, *, size_bytes_max: int = DATABASE_SIZE_BYTES_MAX) -> None:
+        """Open or create `data_dir/state.mdb`. Blocks. Raises StoreCorrupt, ReadOnly (no space), OSError."""
+        self._path = data_dir / "state.mdb"
+        self._size_bytes_max = size_bytes_max
+        self._limiter = trio.CapacityLimiter(1)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_folder(data_dir)
+        try:
+            if not self._path.exists():
+                create_database(self._path, size_bytes_max, Meta(Position(), os.urandom(16).hex(), os.urandom(16)))
+            folder = run_dir / "store"
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("data.mdb", "lock.mdb"):
+                with contextlib.suppress(FileNotFoundError):
+                    (folder / name).unlink()
+            (folder / "data.mdb").symlink_to(self._path.absolute())
+            self._env = lmdb.open(
+                str(folder),
+                map_size=_map_size(size_bytes_max, self._path),
+                max_readers=8,
+                max_spare_txns=2,
+                readahead=False,
+                mode=0o600,
+            )
+        except lmdb.Error as error:
+            os.close(self._lock)
+            raise StoreCorrupt(
+                f"the database {self._path} cannot be opened ({error}); restore the node from a backup"
+            ) from error
+        except BaseException:
+            os.close(self._lock)
+            raise
+        try:
+            self._size = self._path.stat().st_size
+            self.meta = self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self) -> Meta:
+        with self._env.begin() as txn:
+            data = txn.get(_META_KEY)
+        try:
+            meta = msgspec.msgpack.decode(data or b"", type=Meta)
+        except msgspec.DecodeError as error:
+            raise StoreCorrupt(f"the database {self._path} is damaged ({error}); restore from a backup") from error
+        if meta.format != FORMAT:
+            raise StoreCorrupt(f"{self._path} has format {meta.format}, this version reads {FORMAT}: upgrade EdgeKube")
+        return meta
+
+    def close(self) -> None:
+        """Close the file and let go of the folder's lock."""
+        self._env.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    # -- state.Base
+
+    def get(self, key: bytes) -> KeyValue | None:
+        """The committed value of a key."""
+        with self._env.begin() as txn:
+            data = txn.get(key)
+        if data is None:
+            return None
+        created, modified, version = _unpack_head(data)
+        return KeyValue(key, data[_HEAD_BYTES:], created, modified, version)
+
+    def scan(self, start: bytes, end: bytes, limit: int) -> list[KeyValue]:
+        """Up to `limit` (0: all) committed keys of [start, end)."""
+        found: list[KeyValue] = []
+        with self._env.begin(buffers=True) as txn:
+            cursor = txn.cursor()
+            if not cursor.set_range(max(start, _FIRST_KEY)):
+                return found
+            for raw, data in cursor.iternext():
+                key = bytes(raw)
+                if key >= end:
+                    break
+                created, modified, version = _unpack_head(data)
+                found.append(KeyValue(key, bytes(data[_HEAD_BYTES:]), created, modified, version))
+                if len(found) == limit:
+                    break
+        return found
+
+    def count(self, start: bytes, end: bytes) -> int:
+        """How many committed keys [start, end) holds; about 1 us each."""
+        count = 0
+        with self._env.begin() as txn:
+            cursor = txn.cursor()
+            if not cursor.set_range(max(start, _FIRST_KEY)):
+                return 0
+            for key in cursor.iternext(values=False):
+                if key >= end:
+                    break
+                count += 1
+        return count
+
+    # -- committing
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of pages in use."""
+        with self._env.begin() as txn:
+            stat = txn.stat(db=self._env.open_db(None, txn=txn))
+        pages: int = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return pages * _PAGE_BYTES
+
+    @property
+    def size_bytes_max(self) -> int:
+        """The limit the database is kept under."""
+        return self._size_bytes_max
+
+    async def commit(self, changes: Sequence[tuple[bytes, KeyValue | None]], meta: Meta) -> None:
+        """Write changes (None: delete) and `meta` durably, in a thread; not cancellable once begun.
+
+        Raises ReadOnly when there is no space (nothing was changed), StoreFailed when the disk fails.
+        """
+        items = [(key, None if kv is None else _packed(kv)) for key, kv in changes]
+        await trio.to_thread.run_sync(self._write, items, meta, limiter=self._limiter)
+        self.meta = meta
+
+    def _write(self, items: Sequence[tuple[bytes, bytes | None]], meta: Meta) -> None:
+        try:
+            self._grow(sum(len(key) + len(data or b"") for key, data in items) * 2 + 256 * 1024)
+            with self._env.begin(write=True) as txn:
+                _put(txn, items, meta)
+        except lmdb.MapFullError as error:
+            raise ReadOnly(
+                f"the database {self._path} is full ({self._size_bytes_max} bytes): delete objects or raise the limit"
+            ) from error
+        except lmdb.DiskError as error:
+            raise StoreFailed(f"the database {self._path} could not be written ({error}); restart the node") from error
+        except (lmdb.Error, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ReadOnly(f"no space to grow {self._path}: free some and restart the node") from error
+            raise StoreFailed(f"the database {self._path} could not be written ({error}); restart the node") from error
+
+    def _grow(self, needed: int) -> None:
+        """Give the file blocks ahead of need: a commit that grows it pays for metadata, and can meet a full disk."""
+        want = (self._env.info()["last_pgno"] + 1) * _PAGE_BYTES + needed
+        if want <= self._size:
+            return
+        want = -(-max(want, self._size + self._size // 8) // _STEP_BYTES) * _STEP_BYTES
+        fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, 0, want)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self._size = want
+
+
+def create_database(
+    path: Path, size_bytes_max: int, meta: Meta, batches: Iterable[Sequence[tuple[bytes, KeyValue | None]]] = ()
+) -> None:
+    """Make a database with `meta` and the given keys; under its name there is never half of one. Blocks.
+
+    Raises OSError, lmdb.Error.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    size = _map_size(size_bytes_max, path)
+    env = lmdb.open(str(temporary), subdir=False, lock=False, map_size=size, mode=0o600, sync=False)
+    try:
+        for batch in batches:
+            with env.begin(write=True) as txn:
+                _put(txn, [(key, None if kv is None else _packed(kv)) for key, kv in batch], None)
+        with env.begin(write=True) as txn:
+            _put(txn, (), meta)
+        env.sync(True)
+    finally:
+        env.close()
+    fd = os.open(temporary, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        used = os.fstat(fd).st_size
+        os.posix_fallocate(fd, 0, -(-used // _STEP_BYTES) * _STEP_BYTES)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temporary.rename(path)
+    sync_folder(path.parent)
+
+
+def _put(txn: Any, items: Sequence[tuple[bytes, bytes | None]], meta: Meta | None) -> None:
+    for key, data in items:
+        if data is None:
+            txn.delete(key)
+    txn.cursor().putmulti([(key, data) for key, data in items if data is not None])
+    if meta is not None:
+        txn.put(_META_KEY, msgspec.msgpack.encode(meta))
+
+
+def lock_folder(path: Path) -> int:
+    """Lock a folder against a second process without writing to it; returns the fd that holds the lock.
+
+    Raises StoreError when another process has it.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise StoreError(f"{path} is in use by another process: stop that node first") from error
+    return fd
+
+
+def _packed(kv: KeyValue) -> bytes:
+    return _pack_head(kv.create_revision, kv.mod_revision, kv.version) + kv.value
+
+
+def _map_size(size_bytes_max: int, path: Path) -> int:
+    size = int(size_bytes_max * _MAP_FACTOR) + _STEP_BYTES
+    if path.exists():
+        size = max(size, path.stat().st_size)
+    return -(-size // _PAGE_BYTES) * _PAGE_BYTES
+
+
+def sync_folder(path: Path) -> None:
+    """fsync a folder, so that the names in it are durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
