@@ -15,6 +15,9 @@ from msgspec import Meta, Struct
 
 UINT_MAX: Final = (1 << 63) - 1
 
+# A size limit that limits nothing; passing it saves the adding up.
+NO_LIMIT: Final = UINT_MAX
+
 UInt = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 NO_MEMBER: Final = 0
@@ -194,7 +197,7 @@ def _varint_size(number: int) -> int:
 def entry_size(entry: Entry) -> int:
     """Bytes this entry counts against the size limits: a tag and a varint a field, as in etcd's protobuf encoding.
 
-    The real msgpack encoding is at most two bytes longer.
+    It is close to the msgpack size and does not depend on how a driver encodes.
     """
     size = 3 + _varint_size(entry.type) + _varint_size(entry.term) + _varint_size(entry.index)
     length = len(entry.data)
@@ -233,7 +236,7 @@ def payloads_size(entries: Sequence[Entry]) -> int:
 
 def limit_size(entries: Sequence[Entry], size_max: int) -> Sequence[Entry]:
     """The longest prefix of `entries` whose size is at most `size_max`, but at least one entry when there is one."""
-    if len(entries) <= 1 or entries_size(entries) <= size_max:
+    if len(entries) <= 1 or size_max >= NO_LIMIT or entries_size(entries) <= size_max:
         return entries
     size = 0
     for position, entry in enumerate(entries):
