@@ -269,13 +269,21 @@ class BridgeNetwork:
 
     def _start_sysctls(self) -> None:
         """What pods need of the host; the values found first are kept for `stop(remove=True)`."""
-        for name, wanted in (("net/ipv4/ip_forward", "1"),):
+        wanted_values = {
+            "net/ipv4/ip_forward": "1",
+            # Pods talk to each other through the node, in and out of one link, for which the kernel suggests a shorter
+            # way; there is none, and each suggestion uses up the allowance of ICMP errors the pod should get. The
+            # value of "all" is or-ed with each link's own: other links go on as they were.
+            "net/ipv4/conf/all/send_redirects": "0",
+            f"net/ipv4/conf/{self._bridge_name}/send_redirects": "0",
+        }
+        for name, wanted in wanted_values.items():
             try:
                 found = write_sysctl(name, wanted)
             except NetworkFailure as error:
                 self._notes.append(str(error))
                 continue
-            if found is not None:
+            if found is not None and self._bridge_name not in name.split("/"):
                 self._state.sysctls.setdefault(name, found)
         if read_sysctl("net/ipv4/ip_forward") != "1":
             self._notes.append("net.ipv4.ip_forward is 0: pods reach nothing outside this node; set it to 1")

@@ -163,10 +163,6 @@ def load_dport(register: int = R0) -> Expr:
     return _payload(2, 2, 2, register)
 
 
-def load_icmp_type(register: int = R0) -> Expr:
-    return _payload(2, 0, 1, register)
-
-
 def _payload(base: int, offset: int, length: int, register: int) -> Expr:
     return _expr("payload", attr_be32(1, register), attr_be32(2, base), attr_be32(3, offset), attr_be32(4, length))
 
@@ -292,6 +288,10 @@ def add_mark(bit: int) -> Rule:
     """`meta mark set meta mark or bit`: the other users' bits stay."""
     keep = key_mark(0xFFFFFFFF & ~bit)
     return (load_meta(META_MARK), mask(keep, xor=key_mark(bit)), set_mark_from())
+
+
+def clear_mark(bit: int) -> Rule:
+    return (load_meta(META_MARK), mask(key_mark(0xFFFFFFFF & ~bit)), set_mark_from())
 
 
 def _network_match(network: IPv4Network, *, inside: bool) -> Rule:

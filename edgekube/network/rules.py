@@ -20,7 +20,6 @@ HOST_PORTS_AT: Final = "host-ports-at"
 PROTOCOLS: Final[Mapping[str, int]] = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 PRIORITY_HOST_PORTS: Final = nft.PRIORITY_DSTNAT - 1
-_ICMP, _ICMP_REDIRECT = 1, 5
 _MULTICAST = IPv4Network("224.0.0.0/4")
 
 _SETS: Final = {
@@ -103,18 +102,8 @@ def _chains(bridge: str, pod_cidr: IPv4Network, cluster_cidr: IPv4Network) -> di
             nft.masquerade(),
         ),
     )
-    # Pods talk to each other through the node (their addresses are /32), in and out of one link, which makes the
-    # kernel suggest a shorter way. There is none that policies and Services would survive.
-    no_redirects: Rule = (
-        *nft.match_oif(bridge),
-        *nft.match_l4proto(_ICMP),
-        nft.load_icmp_type(),
-        nft.equal(bytes((_ICMP_REDIRECT,))),
-        nft.decide(nft.NF_DROP),
-    )
     return {
         "host-ports-in": Chain(dispatch, Hook("nat", nft.PREROUTING, PRIORITY_HOST_PORTS)),
         "host-ports-out": Chain(dispatch, Hook("nat", nft.OUTPUT, PRIORITY_HOST_PORTS)),
         "egress": Chain(egress, Hook("nat", nft.POSTROUTING, nft.PRIORITY_SRCNAT)),
-        "no-redirects": Chain((no_redirects,), Hook("filter", nft.OUTPUT, nft.PRIORITY_FILTER)),
     }

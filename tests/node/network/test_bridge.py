@@ -157,7 +157,7 @@ async def test_stop_with_remove_leaves_the_host_as_it_was(lab: NetLab, tmp_path:
             ("ip", "-o", "address"),
             ("ip", "route"),
             ("nft", "list", "ruleset"),
-            ("sysctl", "net.ipv4.ip_forward"),
+            ("sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all.send_redirects"),
         ]
         return tuple(command(*argv) for argv in shown)
 
