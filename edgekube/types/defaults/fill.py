@@ -1,0 +1,50 @@
+"""The few verbs that defaulting is written in. All give back the same object when nothing changes."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+@cache
+def _zeros(cls: type[msgspec.Struct]) -> dict[str, Any]:
+    return {
+        field.name: field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        for field in msgspec.structs.fields(cls)
+    }
+
+
+def fill(obj: S, **values: Any) -> S:
+    """Set the fields that hold their zero value; an explicit 0 or false of an optional pointer is none, and stays."""
+    zeros = _zeros(type(obj))
+    missing = {
+        name: value for name, value in values.items() if getattr(obj, name) == zeros[name] and value != zeros[name]
+    }
+    return msgspec.structs.replace(obj, **missing) if missing else obj
+
+
+def within(obj: S, **functions: Callable[[Any], Any]) -> S:
+    """Apply a function to each named field that is set."""
+    changed = {}
+    for name, function in functions.items():
+        before = getattr(obj, name)
+        if before is not None:
+            after = function(before)
+            if after is not before:
+                changed[name] = after
+    return msgspec.structs.replace(obj, **changed) if changed else obj
+
+
+def each(function: Callable[[T], T]) -> Callable[[tuple[T, ...]], tuple[T, ...]]:
+    """The function for a list of what `function` is for."""
+
+    def on_all(items: tuple[T, ...]) -> tuple[T, ...]:
+        after = tuple(function(item) for item in items)
+        same = all(new is old for new, old in zip(after, items, strict=True))
+        return items if same else after
+
+    return on_all
