@@ -6,12 +6,12 @@ something it says has changed.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 import trio
 
 from edgekube.client.api import Client
+from edgekube.client.patches import merge_patch
 from edgekube.kubelet.config import KubeletConfig
 from edgekube.kubelet.machine import Machine, allocatable, meminfo
 from edgekube.runtime.api import ContainerRuntime, Image
@@ -195,9 +195,8 @@ class NodeRecord:
 
     async def refresh(self, node: Node) -> Node:
         """Patch the status where it differs."""
-        before: dict[str, Any] = msgspec.to_builtins(node.status)
-        after: dict[str, Any] = msgspec.to_builtins(self._status(node.status))
-        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        status = self._status(node.status)
+        changed = {name: value for name, value in merge_patch(node.status, status).items() if value is not None}
         if not changed:
             return node
         return await self._client.patch(Node, self._config.node_name, patch={"status": changed}, subresource="status")

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from edgekube.client.names import key_of, pretty
+from edgekube.client.patches import merge_patch
 from edgekube.kubelet import spec as build
 from edgekube.kubelet.config import RETRY_MAX_SECONDS, RETRY_SECONDS
 from edgekube.kubelet.containers import Containers
@@ -317,7 +318,7 @@ class PodWorker:
         if status == pod.status or status == self._reported:
             return
         meta = pod.metadata
-        patch = status_patch(pod.status, status)
+        patch = merge_patch(pod.status, status)
         try:
             self._pod = await services.client.patch(
                 Pod,
@@ -335,12 +336,3 @@ class PodWorker:
 
     def _event(self, type_: str, reason: str, message: str, field_path: str = "") -> None:
         self._services.events.event(self._pod, type_, reason, message, field_path=field_path)
-
-
-def status_patch(old: PodStatus, new: PodStatus) -> dict[str, Any]:
-    """A merge patch from one status to the next: changed fields, and null for those that vanished."""
-    before: dict[str, Any] = msgspec.to_builtins(old)
-    after: dict[str, Any] = msgspec.to_builtins(new)
-    patch: dict[str, Any] = {name: value for name, value in after.items() if before.get(name) != value}
-    patch.update({name: None for name in before if name not in after})
-    return patch

@@ -1,0 +1,66 @@
+"""The controller manager as a role: makes every controller and runs them in one nursery."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+import trio
+
+from edgekube.client.api import Client
+from edgekube.client.events import EventRecorder
+from edgekube.controllers.deployment import DeploymentController
+from edgekube.controllers.endpointslice import EndpointSliceController
+from edgekube.controllers.framework import Context, Controller, run_controller
+from edgekube.controllers.kubernetes_service import KubernetesServiceController
+from edgekube.controllers.replicaset import ReplicaSetController
+from edgekube.controllers.serviceaccount import ServiceAccountController
+
+
+class ControllersConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What controllers are told. `now` is cluster time, aware UTC; `ca_bundle` is PEM text."""
+
+    now: Callable[[], datetime]
+    ca_bundle: str
+    api_addresses: Sequence[str]
+    api_port: int
+    kubernetes_service_ip: str
+
+
+async def run(
+    *,
+    client_for: Callable[[str], Client],
+    config: ControllersConfig,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run every controller until cancelled. `client_for` gives each its own identity, as kube-controller-manager's
+    --use-service-account-credentials does.
+    """
+    async with trio.open_nursery() as nursery:
+
+        def context(name: str) -> Context:
+            client = client_for(name)
+            events = EventRecorder(client, name, now=config.now)
+            nursery.start_soon(events.run)
+            return Context(client, events, config.now)
+
+        kubernetes = KubernetesServiceController(
+            context("kubernetes-service"),
+            addresses=config.api_addresses,
+            port=config.api_port,
+            service_ip=config.kubernetes_service_ip,
+        )
+        contexts: list[tuple[Controller, Context]] = []
+
+        def add(make: Callable[[Context], Controller], name: str) -> None:
+            made = context(name)
+            contexts.append((make(made), made))
+
+        add(DeploymentController, "deployment-controller")
+        add(ReplicaSetController, "replicaset-controller")
+        add(EndpointSliceController, "endpointslice-controller")
+        add(lambda c: ServiceAccountController(c, config.ca_bundle), "serviceaccount-controller")
+        add(lambda _: kubernetes, "kubernetes-service")
+        for controller, made in contexts:
+            nursery.start_soon(run_controller, controller, made)
+        await kubernetes.ensure()
+        task_status.started()
