@@ -4,6 +4,6 @@
 May import `edgekube.raft` and `edgekube.native`.
 
 Inside: `command` (a transaction's bytes), `state` (applies them), `history` and `watch` (what happened lately and who
-hears of it), `reads` (what every engine shares), `disk` (LMDB), `single` (the one-member engine), `volatile` (in memory,
-for Events), `backup` (one file and back).
+hears of it), `reads` (what every engine shares), `disk` (LMDB), `single` (the one-member engine), `volatile` (for
+Events, in memory), `backup` (one file and back).
 """

@@ -27,6 +27,7 @@ from edgekube.raft.wal import LogCorrupt, LogFailed, LogFull, Wal
 from edgekube.raft.walformat import SEGMENT_SIZE_BYTES
 from edgekube.store import command as commands
 from edgekube.store.api import Fenced, Guard, KeyValue, NotLeader, Op, Put, ReadOnly, StoreError, TxnResult
+from edgekube.store.backup import finish_restore
 from edgekube.store.disk import DATABASE_SIZE_BYTES_MAX, Disk, StoreCorrupt, StoreFailed
 from edgekube.store.history import Applied
 from edgekube.store.reads import LocalReads
@@ -118,6 +119,7 @@ async def open_store(
     Raises StoreError (StoreCorrupt, ReadOnly) with what to do. When the disk fails while the store is open, the body is
     cancelled and StoreFailed comes out: end the process.
     """
+    finish_restore(data_dir)
     store = SingleStore(data_dir / "store", run_dir, member, limits or Limits())
     try:
         await store.start()

@@ -177,12 +177,12 @@ class _Watch:
 
     async def next(self) -> Sequence[Event]:
         """Wait for events; never returns none."""
-        while True:
-            events = self.next_nowait()
-            if events:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                return events
-            await self._channel.lot.park()
+        channel = self._channel
+        while self._place >= channel.base + len(channel.events):
+            self._hub.check()
+            await channel.lot.park()
+        await trio.lowlevel.checkpoint()  # before anything is taken, so that cancelling loses nothing
+        return self.next_nowait()
 
     def next_nowait(self) -> Sequence[Event]:
         """What is there now."""

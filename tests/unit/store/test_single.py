@@ -1,0 +1,287 @@
+"""The one-member store on files: restarts, fencing, limits, failures, backup."""
+
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from edgekube.raft.messages import ConfState, HardState
+from edgekube.raft.wal import Wal
+from edgekube.store.api import (
+    Compacted,
+    Delete,
+    Fenced,
+    Guard,
+    Put,
+    ReadOnly,
+    StoreError,
+)
+from edgekube.store.backup import REVISION_BUMP, BackupDamaged, backup, finish_restore, restore
+from edgekube.store.disk import Disk, StoreCorrupt, StoreFailed
+from edgekube.store.single import Limits, SingleStore, open_store
+
+SMALL = Limits(segment_size=16384, history_size_max=20_000, history_count_max=50)
+
+
+def at(path: Path, limits: Limits | None = SMALL) -> "trio.abc.AsyncResource":
+    return open_store(path / "data", path / "run", limits=limits)  # type: ignore[return-value]
+
+
+async def fill(store: SingleStore, count: int, size: int = 100, first: int = 0) -> None:
+    for n in range(first, first + count):
+        await store.txn([], [Put(b"/k/%04d" % n, bytes(size))])
+
+
+async def test_a_restart_keeps_everything(tmp_path: Path) -> None:
+    async with at(tmp_path) as store:
+        identity = store.cluster_id
+        assert (store.revision, store.term, store.compacted) == (1, 1, 1)
+        await fill(store, 200)
+        await store.txn([], [Delete(b"/k/0007")])
+        before = store.range(b"/", b"0"), store.revision, store.digest
+        assert store.statistics().flushes
+    async with at(tmp_path) as store:
+        assert (store.range(b"/", b"0"), store.revision, store.digest) == before
+        assert (store.cluster_id, store.term) == (identity, 2)
+        assert store.count(b"/", b"0") == 199
+        assert store.get(b"/k/0007") is None
+
+
+async def test_watches_resume_over_a_restart(tmp_path: Path) -> None:
+    async with at(tmp_path) as store:
+        await fill(store, 30)
+        middle = store.revision - 10
+        await store.txn([], [Delete(b"/k/0003", b"last")])
+        async with store.watch(b"/", b"0", after=middle) as watch:
+            expected = list(await watch.next())
+        older = store.range(b"/", b"0", revision=middle)
+    async with at(tmp_path) as store:
+        async with store.watch(b"/", b"0", after=middle) as watch:
+            assert list(await watch.next()) == expected
+        assert store.range(b"/", b"0", revision=middle) == older
+
+
+async def test_an_idle_store_settles_and_then_sleeps(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:
+    async with at(tmp_path, Limits(segment_size=16384, history_size_idle=0)) as store:
+        await fill(store, 5)
+        await wait_all_tasks_blocked()
+        assert store.statistics().flushes == 0
+        mock_clock.jump(119)
+        await wait_all_tasks_blocked()
+        assert store.statistics().flushes == 0
+        mock_clock.jump(2)
+        await store._flushed_lot.park()
+        figures = store.statistics()
+        assert (figures.flushes, figures.unflushed_transactions, figures.recent_keys) == (1, 0, 0)
+        assert figures.history_transactions == 5
+        await wait_all_tasks_blocked()
+        mock_clock.jump(200)
+        await wait_all_tasks_blocked()
+        assert (store.statistics().history_transactions, store.compacted) == (0, store.revision)
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
+
+
+async def test_leadership_fences(tmp_path: Path) -> None:
+    async with at(tmp_path) as store:
+        assert (await store.txn([], [Put(b"/a", b"")], term=1)).succeeded
+    async with at(tmp_path) as store:
+        with pytest.raises(Fenced):
+            await store.txn([], [Put(b"/a", b"")], term=1)
+        assert await store.wait_leader() == 2
+        assert await store.read_barrier() == 2
+        await store.wait_not_leader(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.wait_not_leader, 2)
+            await wait_all_tasks_blocked()
+            store._failed(OSError("end"))
+
+
+async def test_a_cancelled_write_happens_at_most_once(tmp_path: Path) -> None:
+    async with at(tmp_path) as store:
+        with trio.move_on_after(0):
+            await store.txn([], [Put(b"/a", b"")])
+        await store.txn([], [Put(b"/b", b"")])
+        kv = store.get(b"/a")
+        assert kv is None or kv.version == 1
+
+
+async def test_many_writers_share_syncs(tmp_path: Path) -> None:
+    async with at(tmp_path, None) as store:
+        async with trio.open_nursery() as nursery:
+            for n in range(64):
+                nursery.start_soon(fill, store, 4, 100, 4 * n)
+        assert store.count(b"/", b"0") == 256
+        assert store.statistics().log_syncs < 64
+
+
+async def test_large_values_fit(tmp_path: Path) -> None:
+    async with at(tmp_path, None) as store:
+        await store.txn([], [Put(b"/a", bytes(3 * 1024 * 1024))])
+        await store.txn([], [Put(b"/b", bytes(3 * 1024 * 1024))])
+    async with at(tmp_path, None) as store:
+        assert [len(kv.value) for kv in store.range(b"/", b"0")] == [3 * 1024 * 1024] * 2
+
+
+async def test_the_database_limit_refuses_puts_and_lets_deletes_pass(tmp_path: Path) -> None:
+    limits = msgspec.structs.replace(SMALL, database_size_max=200_000)
+    async with at(tmp_path, limits) as store:
+        with pytest.raises(ReadOnly, match="delete objects"):
+            await fill(store, 1000, 1000)
+        count = store.count(b"/", b"0")
+        assert 50 < count < 250
+        for kv in list(store.range(b"/", b"0"))[: count // 2]:
+            await store.txn([], [Delete(kv.key)])
+        for _ in range(100):
+            if not store.read_only:
+                break
+            await store.txn([], [Delete(store.range(b"/", b"0", limit=1)[0].key)])
+        assert not store.read_only
+        await fill(store, 1)
+
+
+async def test_a_failing_disk_stops_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def use() -> None:
+        async with at(tmp_path) as store:
+            await store.txn([], [Put(b"/a", b"")])
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fdatasync", fail)
+                with pytest.raises(StoreFailed):
+                    await store.txn([], [Put(b"/b", b"")])
+            with pytest.raises(StoreError):
+                await store.txn([], [Put(b"/c", b"")])
+            await trio.sleep_forever()
+
+    with pytest.raises(StoreFailed, match="Input/output error"):
+        await use()
+    async with at(tmp_path) as store:
+        assert store.get(b"/a") is not None
+        assert store.get(b"/c") is None
+
+
+async def test_no_space_for_the_log_makes_it_read_only_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Wal) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with at(tmp_path) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(Wal, "_make_spare", full)
+            with pytest.raises(ReadOnly, match="no space"):
+                await fill(store, 1000)
+            count = store.count(b"/", b"0")
+            assert count
+        await fill(store, 1, first=5000)
+        assert store.count(b"/", b"0") == count + 1
+
+
+async def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    async with at(tmp_path):
+        with pytest.raises(StoreError, match="in use"):
+            async with open_store(tmp_path / "data", tmp_path / "other"):
+                pass
+
+
+async def test_a_store_of_several_members_is_not_opened_alone(tmp_path: Path) -> None:
+    async with at(tmp_path) as store:
+        await store._wal.sync(store._wal.append((), HardState(9, 1, 0), ConfState(voters=(1, 2, 3))))
+    with pytest.raises(StoreCorrupt, match="members"):
+        async with at(tmp_path):
+            pass
+
+
+async def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    async with at(tmp_path) as store:
+        await fill(store, 300)
+    folder = tmp_path / "data" / "store"
+    (folder / "log").rename(tmp_path / "log")
+    with pytest.raises(StoreCorrupt, match="missing"):
+        async with at(tmp_path):
+            pass
+    (folder / "log").rmdir()
+    (tmp_path / "log").rename(folder / "log")
+    (folder / "state.mdb").unlink()
+    with pytest.raises(StoreCorrupt, match="another store"):
+        async with at(tmp_path):
+            pass
+
+
+async def test_the_callers_own_exception_comes_out_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        async with at(tmp_path):
+            raise KeyError("mine")
+
+
+async def test_the_database_is_read_back_as_written(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "data", tmp_path / "run")
+    meta = disk.meta
+    disk.close()
+    disk = Disk(tmp_path / "data", tmp_path / "run")
+    assert disk.meta == meta
+    disk.close()
+
+
+async def test_backup_and_restore(tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    async with at(tmp_path) as store:
+        await fill(store, 450)
+        await store.txn([], [Delete(b"/k/0001")])
+        header = await backup(store, file)
+        assert header.revision == store.revision
+        await fill(store, 5, first=9000)
+        identity = store.cluster_id
+    with pytest.raises(StoreError, match="replaced"):
+        await restore(file, tmp_path / "data")
+    await restore(file, tmp_path / "data", replace=True, segment_size=SMALL.segment_size)
+    async with at(tmp_path) as store:
+        assert store.cluster_id != identity
+        assert store.compacted == store.revision == header.revision + REVISION_BUMP
+        assert store.count(b"/", b"0") == 449
+        assert store.get(b"/k/9000") is None
+        kv = store.get(b"/k/0002")
+        assert kv is not None
+        assert kv.mod_revision == 4
+        with pytest.raises(Compacted):
+            store.range(b"/", b"0", revision=header.revision)
+        assert (await store.txn([Guard(b"/k/0002", 4)], [Put(b"/k/0002", b"")])).revision == store.revision
+        await fill(store, 100)
+        after = store.range(b"/", b"0")
+    async with at(tmp_path) as store:
+        assert store.range(b"/", b"0") == after
+
+
+@pytest.mark.parametrize("place", [0, 10, 40, 200, -1, -40])
+async def test_a_damaged_backup_changes_nothing(tmp_path: Path, place: int) -> None:
+    file = tmp_path / "backup"
+    async with at(tmp_path) as store:
+        await fill(store, 20)
+        await backup(store, file)
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    for damaged in (bytes(data), bytes(data[:-1]), bytes(data[:50]), b""):
+        file.write_bytes(damaged)
+        with pytest.raises(BackupDamaged):
+            await restore(file, tmp_path / "data", replace=True)
+    async with at(tmp_path) as store:
+        assert store.count(b"/", b"0") == 20
+
+
+async def test_an_interrupted_restore_is_finished(tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    data = tmp_path / "data"
+    async with at(tmp_path) as store:
+        await fill(store, 20)
+        await backup(store, file)
+    await restore(file, tmp_path / "elsewhere", segment_size=SMALL.segment_size)
+    (tmp_path / "elsewhere" / "store").rename(data / "store.restored")
+    async with at(tmp_path) as store:
+        assert store.revision > REVISION_BUMP
+    assert (data / "store.old").exists()
+    finish_restore(data)
