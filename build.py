@@ -154,7 +154,8 @@ def build_data() -> None:
     """The artefacts derived from pinned packages: OpenAPI documents."""
     artefact = DATA / "openapi.zst"
     stamp = BUILD / "openapi.stamp"
-    digest = digest_of(ROOT / "requirements.lock", ROOT / "edgekube" / "types" / "_generate.py")
+    types = ROOT / "edgekube" / "types"
+    digest = digest_of(ROOT / "requirements.lock", types / "schema.py", *(types / "_generate").glob("*.py"))
     if artefact.exists() and done_before(stamp, digest):
         return
     say("building the OpenAPI artefact")
