@@ -20,6 +20,10 @@ from edgekube.types.status import bad_request, failure, unauthorized
 GROUP_AUTHENTICATED: Final = "system:authenticated"
 GROUP_UNAUTHENTICATED: Final = "system:unauthenticated"
 SERVICE_ACCOUNT_PREFIX: Final = "system:serviceaccount:"
+#: Names of the in-process roles, which are trusted without a group: nobody may come in from outside under them.
+INTERNAL_USERS: Final = frozenset(
+    {"system:apiserver", "system:kube-scheduler", "system:kube-controller-manager", "system:cloud-controller-manager"}
+)
 _EXTRA_PREFIX: Final = "impersonate-extra-"
 
 
@@ -44,7 +48,10 @@ class Authenticator:
         user = await self._identify(peer, headers)
         for name, _ in headers:
             if name.startswith("impersonate-"):
-                return impersonate(user, headers)
+                user = impersonate(user, headers)
+                break
+        if user.name in INTERNAL_USERS:
+            raise unauthorized(f"{user.name} is a role of the server itself and cannot log in")
         return user
 
     async def _identify(self, peer: Peer, headers: Headers) -> User:

@@ -1,145 +1,50 @@
-"""Which representation a client gets and sends: JSON, its Table and metadata projections, or YAML."""
+"""What form an answer takes: the object, a Table, or metadata alone (content negotiation of the API concepts page)."""
 
-import math
-from functools import cache
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping
+from enum import StrEnum
 
 import msgspec
 
-JSON: Final = "application/json"
-YAML: Final = "application/yaml"
-PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
-ACCEPTED: Final = (JSON, YAML)
-_PROJECTIONS: Final = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
-_DISCOVERY: Final = frozenset({"APIGroupDiscoveryList"})
-_CLAUSES_MAX: Final = 32
-YAML_BYTES_MAX: Final = 512 * 1024  # parsing it holds the loop; clients send JSON
+from edgekube.types import status
 
 
-class MediaType(msgspec.Struct, frozen=True, gc=False):
-    """One clause of an Accept header. `as_`, `version`, `group` are its as=, v= and g= parameters."""
-
-    type: str
-    as_: str = ""
-    version: str = ""
-    group: str = ""
-
-    @property
-    def accept(self) -> str:
-        """The clause again, in one spelling."""
-        return f"{self.type};as={self.as_};v={self.version};g={self.group}" if self.as_ else self.type
+class View(StrEnum):
+    OBJECT = ""
+    TABLE = "Table"
+    METADATA = "PartialObjectMetadata"
+    METADATA_LIST = "PartialObjectMetadataList"
 
 
-_DEFAULT: Final = MediaType(JSON)
+class Form(msgspec.Struct, frozen=True, gc=False):
+    view: View = View.OBJECT
+    include: str = "Metadata"  # Table rows: Metadata, Object or None
+    api_version: str = "meta.k8s.io/v1"
+    headers: bool = True
 
 
-def parse_media(text: str) -> tuple[str, dict[str, str]]:
-    """The type, lower case, and the parameters of a Content-Type or of one Accept clause."""
-    kind, *parameters = text.split(";")
-    values: dict[str, str] = {}
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        values[name.strip().lower()] = value.strip().strip('"')
-    return kind.strip().lower(), values
+OBJECT = Form()
+_JSON_TYPES = ("application/json", "*/*", "application/*", "")
+ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 
 
-def negotiate(accept: str, *, projections: frozenset[str] = _PROJECTIONS) -> MediaType | None:
-    """The best clause that can be served, in the client's order of quality; None when there is none (406).
-
-    A clause with an unknown `as=` is skipped, as kube-apiserver does, in favour of a later plain one.
-    """
-    if not accept or accept in (JSON, "*/*"):
-        return _DEFAULT
-    ranked: list[tuple[float, int, MediaType]] = []
-    for position, clause in enumerate(accept.split(",")[:_CLAUSES_MAX]):
-        kind, parameters = parse_media(clause)
+def form_of(accept: str, query: Mapping[str, str]) -> Form:
+    """The first acceptable form. Raises ApiError 406 when none is (protobuf is not spoken)."""
+    for clause in (accept or "*/*").split(","):
+        media, *parameters = (part.strip() for part in clause.split(";"))
+        if media.lower() not in _JSON_TYPES:
+            continue
+        options = dict(part.split("=", 1) for part in parameters if "=" in part)
+        view = options.get("as", "")
+        if not view:
+            return OBJECT
+        if options.get("g") != "meta.k8s.io" or options.get("v") not in ("v1", "v1beta1"):
+            continue
         try:
-            quality = float(parameters.get("q", "1"))
+            wanted = View(view)
         except ValueError:
-            quality = 0.0
-        if quality <= 0:
             continue
-        if kind in ("*/*", "application/*", "text/*"):
-            kind = JSON
-        if kind in ("application/x-yaml", "text/yaml"):
-            kind = YAML
-        if kind not in ACCEPTED:
-            continue
-        as_ = parameters.get("as", "")
-        if as_ and as_ not in projections:
-            continue
-        if parameters.get("stream", "watch") != "watch":
-            continue
-        media = MediaType(kind, as_, parameters.get("v", ""), parameters.get("g", "")) if as_ else MediaType(kind)
-        ranked.append((-quality, position, media))
-    return min(ranked)[2] if ranked else None
-
-
-def negotiate_discovery(accept: str) -> MediaType | None:
-    """As `negotiate`, for /api and /apis, which also come aggregated (KEP-3352)."""
-    return negotiate(accept, projections=_DISCOVERY)
-
-
-def not_acceptable() -> str:
-    """kube-apiserver's message for 406."""
-    return f"only the following media types are accepted: {', '.join(ACCEPTED)}"
-
-
-def yaml_to_json(body: bytes) -> bytes:
-    """A YAML body as JSON. Raises ValueError for what is not one YAML document of JSON values, or is too large.
-
-    Aliases are refused: a short document full of them expands without bound (billion laughs).
-    """
-    import yaml
-
-    if len(body) > YAML_BYTES_MAX:
-        raise ValueError(f"yaml: more than {YAML_BYTES_MAX} bytes; send JSON")
-    loader = _loader()(body)
-    try:
-        for token in yaml.scan(body, Loader=_loader()):
-            if isinstance(token, yaml.AliasToken):
-                raise ValueError("yaml: aliases are not accepted")
-        return msgspec.json.encode(_plain(loader.get_single_data()))
-    except (yaml.YAMLError, UnicodeError, TypeError, RecursionError) as error:
-        raise ValueError(f"yaml: {error}") from None
-    finally:
-        loader.dispose()
-
-
-@cache
-def _loader() -> Any:
-    """PyYAML's safe loader without dates, which JSON does not have: they stay text."""
-    import yaml
-
-    class JsonLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-    return JsonLoader
-
-
-def _plain(value: object) -> object:
-    """Keys to strings, as Go's converter does. Raises ValueError for sets, binaries and what else JSON lacks."""
-    if isinstance(value, dict):
-        return {_key(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (str, int, bool)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise ValueError(f"a value of type {type(value).__name__} has no JSON form")
-
-
-def _key(key: object) -> str:
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    return key if isinstance(key, str) else str(key)
-
-
-def json_to_yaml(body: bytes) -> bytes:
-    import yaml
-
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(msgspec.json.decode(body), Dumper=dumper, sort_keys=False, allow_unicode=True)
-    return text.encode()
+        include = query.get("includeObject", "") or "Metadata"
+        if include not in ("None", "Metadata", "Object"):
+            raise status.bad_request(f'unrecognized includeObject value: "{include}"')
+        return Form(wanted, include, f"meta.k8s.io/{options['v']}")
+    raise status.not_acceptable(("application/json",))

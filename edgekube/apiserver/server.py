@@ -13,7 +13,6 @@ import msgspec
 import trio
 
 from edgekube.apiserver.authn import Authenticator
-from edgekube.apiserver.authz import Authorizer, masters_only
 from edgekube.apiserver.discovery import Catalog, Discovery
 from edgekube.apiserver.health import Check
 from edgekube.apiserver.lanes import Lanes
@@ -25,9 +24,9 @@ from edgekube.apiserver.negotiate import (
     json_to_yaml,
     negotiate,
     parse_media,
-    yaml_to_json,
 )
 from edgekube.apiserver.paths import IdentityDocuments, Paths, SchemaDocuments
+from edgekube.apiserver.permit import Authorizer, masters_only
 from edgekube.apiserver.request import ApiRequest, ApiResponse, Registry, User
 from edgekube.apiserver.requestinfo import RequestInfo, parse_query, parse_request
 from edgekube.http.messages import HttpError, Response, UpgradeResponse
@@ -41,18 +40,10 @@ from edgekube.types.status import (
     not_acceptable,
     timeout,
     unknown_resource,
-    unsupported_media_type,
 )
 
 REQUEST_SECONDS_MAX: Final = 60.0  # kube-apiserver's --request-timeout; watches and streams live longer
 _BODY_VERBS: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
-_PATCH_TYPES: Final = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-)
-_APPLY: Final = "application/apply-patch+yaml"
 _NO_CACHE: Final = ("Cache-Control", "no-cache, private")
 _REASONS: Final = {400: "BadRequest", 408: "Timeout", 413: "RequestEntityTooLarge", 500: "InternalError"}
 
@@ -174,7 +165,7 @@ class ApiFront:
             raise not_acceptable(ACCEPTED)
         with trio.move_on_after(self._request_seconds_max) as scope:
             async with self.lanes.enter(user, info.verb):
-                content_type, body = await _read_body(request, info)
+                body = await request.read_body() if info.verb in _BODY_VERBS else b""
                 answer = await self._registry.handle(
                     ApiRequest(
                         user=user,
@@ -186,7 +177,7 @@ class ApiFront:
                         name=info.name,
                         subresource=info.subresource,
                         query=query,
-                        content_type=content_type,
+                        content_type=request.header("content-type") or JSON,
                         accept=msgspec.structs.replace(media, type=JSON).accept,
                         user_agent=request.header("user-agent"),
                         body=body,
@@ -204,35 +195,6 @@ async def _serve_tls(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     await http.serve(listeners, tls=tls, task_status=task_status)
-
-
-async def _read_body(request: Request, info: RequestInfo) -> tuple[str, bytes]:
-    """The body as JSON and its media type. Raises ApiError 400 or 415."""
-    if info.verb not in _BODY_VERBS:
-        return JSON, b""
-    body = await request.read_body()
-    declared = request.header("content-type")
-    kind = parse_media(declared)[0] if declared else JSON
-    if info.verb == "patch":
-        if kind not in _PATCH_TYPES:
-            raise unsupported_media_type(_PATCH_TYPES)
-        if kind == _APPLY and body.lstrip()[:1] != b"{":
-            body = _from_yaml(body)
-        return kind, body
-    if not body:
-        return JSON, body
-    if kind in (YAML, "application/x-yaml", "text/yaml"):
-        return JSON, _from_yaml(body)
-    if kind != JSON:
-        raise unsupported_media_type(ACCEPTED)
-    return JSON, body
-
-
-def _from_yaml(body: bytes) -> bytes:
-    try:
-        return yaml_to_json(body)
-    except ValueError as error:
-        raise bad_request(f"error converting YAML to JSON: {error}") from None
 
 
 async def _respond(answer: ApiResponse, *, yaml: bool, watching: bool) -> Response:
