@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from edgekube.native import _native
+    import edgekube.native._native as _native
 except ImportError as error:  # pragma: no cover - only on a tree that was never built
     raise ImportError(
         f"EdgeKube's native part is missing or was built for another machine ({error}): run `python3 native/build.py`"

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from edgekube.runtime.api import RuntimeFailure
+
 DATA_PATH = Path(__file__).resolve().parent.parent / "data" / "seccomp.json"
 ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 _GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -23,10 +25,11 @@ EPERM = 1
 ENOSYS = 38
 NAMESPACE_FLAGS = 0x7E020000  # every CLONE_NEW* that clone(2) takes
 
-_NEEDS_SYS_ADMIN = frozenset(
-    "fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree pivot_root quotactl_fd setns syslog umount "
-    "umount2 unshare".split()
+_MOUNTING = (
+    "fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree pivot_root quotactl_fd setns syslog "
+    "umount umount2 unshare"
 )
+_NEEDS_SYS_ADMIN = frozenset(_MOUNTING.split())
 _NEEDS_SYS_BOOT = frozenset({"reboot"})
 _NEVER = frozenset({"keyctl", "add_key", "request_key"})
 _PTRACE = frozenset({"process_vm_readv", "process_vm_writev", "pidfd_getfd"})
@@ -41,7 +44,7 @@ class Argument(msgspec.Struct, frozen=True, omit_defaults=True):
     valueTwo: int = 0
 
 
-class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+class Rule(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     action: str = "SCMP_ACT_ALLOW"
     errnoRet: int | None = None
@@ -59,7 +62,7 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 def flatten(source: bytes, machine: str, native_calls: frozenset[str] = frozenset()) -> bytes:
-    """The data file's bytes. `native_calls`, when given, are the system calls the architecture has: others are left out."""
+    """The data file's bytes. Names that are not in `native_calls` (what the architecture has) are left out."""
     document = msgspec.json.decode(source)
     go_name = _GO_NAMES[machine]
     allowed: set[str] = set()
@@ -136,3 +139,18 @@ def default_profile(capabilities: frozenset[str], profile: Profile | None = None
         "architectures": [profile.architecture],
         "syscalls": msgspec.to_builtins(rules),
     }
+
+
+PROFILE_BYTES_MAX = 1 << 20
+
+
+def read_profile(path: str) -> dict[str, Any]:
+    """A profile a user wrote (seccompProfile Localhost), already in the runtime spec's form. Raises RuntimeFailure."""
+    try:
+        with open(path, "rb") as file:
+            profile = msgspec.json.decode(file.read(PROFILE_BYTES_MAX))
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RuntimeFailure("CreateContainerError", f"cannot load seccomp profile {path!r}: {error}") from error
+    if not isinstance(profile, dict) or "defaultAction" not in profile:
+        raise RuntimeFailure("CreateContainerError", f"cannot load seccomp profile {path!r}: no defaultAction")
+    return profile

@@ -1,0 +1,77 @@
+"""A container's root file system: an overlay of the image's read-only layers under its own writable one."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+
+from edgekube.native.mounts import DETACH, MOUNT_DATA_BYTES_MAX, mount, umount
+
+LAYERS_MAX = 128  # of an image; overlayfs takes 500
+_ESCAPES = str.maketrans({"\\": "\\\\", ":": "\\:", ",": "\\,"})
+
+
+def mount_overlay(layers: Sequence[str], upper: str, work: str, target: str, links: str) -> None:
+    """`layers` bottom first. `links` is a folder that may be made for short names when the options are too long.
+
+    `volatile`: what a container wrote to its root does not outlive it, so nothing of it need be flushed to the card
+    when it is unmounted. Raises OSError.
+    """
+    if not 0 < len(layers) <= LAYERS_MAX:
+        raise OSError(errno.EINVAL, f"an image of {len(layers)} layers: 1 to {LAYERS_MAX} are supported", target)
+    lower = list(reversed(layers))
+    data = _options(lower, upper, work)
+    if len(os.fsencode(data)) > MOUNT_DATA_BYTES_MAX:
+        os.makedirs(links, exist_ok=True)
+        short = []
+        for number, layer in enumerate(lower):
+            link = f"{links}/{number}"
+            with contextlib.suppress(FileExistsError):
+                os.symlink(layer, link)
+            short.append(link)
+        data = _options(short, upper, work)
+    try:
+        mount("overlay", target, "overlay", 0, f"{data},volatile")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        mount("overlay", target, "overlay", 0, data)  # before Linux 5.10
+
+
+def _options(lower: Sequence[str], upper: str, work: str) -> str:
+    joined = ":".join(path.translate(_ESCAPES) for path in lower)
+    return f"lowerdir={joined},upperdir={upper.translate(_ESCAPES)},workdir={work.translate(_ESCAPES)}"
+
+
+def unmount(target: str) -> None:
+    """Detaches at once, however busy; nothing happens when nothing is mounted there."""
+    try:
+        umount(target, DETACH)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+
+
+def mounted_below(folder: str, mountinfo: str) -> list[str]:
+    """Mount points below `folder`, deepest first (proc(5): octal escapes)."""
+    found = []
+    for line in mountinfo.splitlines():
+        point = line.split(" ", 5)[4].encode().decode("unicode_escape")
+        if point.startswith(folder.rstrip("/") + "/"):
+            found.append(point)
+    return sorted(found, key=len, reverse=True)
+
+
+def count_entries(folder: str, limit: int) -> int:
+    """Files and folders below, counting no further than `limit`."""
+    count = 0
+    for _, folders, files in os.walk(folder):
+        count += len(folders) + len(files)
+        if count >= limit:
+            return limit
+    return count
+
+
+def remove_small_tree(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
