@@ -6,12 +6,12 @@ from typing import Final, Protocol
 
 import msgspec
 
+from edgekube.apiserver.accept import ACCEPTED, JSON, negotiate_discovery
 from edgekube.apiserver.authn import GROUP_AUTHENTICATED
 from edgekube.apiserver.discovery import AGGREGATED_TYPE, Discovery
 from edgekube.apiserver.health import Check, health
 from edgekube.apiserver.metrics import CONTENT_TYPE as METRICS_TYPE
 from edgekube.apiserver.metrics import Statistics, render
-from edgekube.apiserver.negotiate import ACCEPTED, JSON, negotiate_discovery
 from edgekube.apiserver.permit import Authorizer, require
 from edgekube.apiserver.request import User
 from edgekube.apiserver.requestinfo import RequestInfo

@@ -12,12 +12,7 @@ from uuid import uuid4
 import msgspec
 import trio
 
-from edgekube.apiserver.authn import Authenticator
-from edgekube.apiserver.discovery import Catalog, Discovery
-from edgekube.apiserver.health import Check
-from edgekube.apiserver.lanes import Lanes
-from edgekube.apiserver.metrics import Statistics
-from edgekube.apiserver.negotiate import (
+from edgekube.apiserver.accept import (
     ACCEPTED,
     JSON,
     YAML,
@@ -25,6 +20,11 @@ from edgekube.apiserver.negotiate import (
     negotiate,
     parse_media,
 )
+from edgekube.apiserver.authn import Authenticator
+from edgekube.apiserver.discovery import Catalog, Discovery
+from edgekube.apiserver.health import Check
+from edgekube.apiserver.lanes import Lanes
+from edgekube.apiserver.metrics import Statistics
 from edgekube.apiserver.paths import IdentityDocuments, Paths, SchemaDocuments
 from edgekube.apiserver.permit import Authorizer, masters_only
 from edgekube.apiserver.request import ApiRequest, ApiResponse, Registry, User
