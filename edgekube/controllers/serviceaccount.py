@@ -1,4 +1,4 @@
-"""The default ServiceAccount and the cluster CA bundle in every namespace (serviceaccount- and root-ca-cert-publisher)."""
+"""The default ServiceAccount and the cluster CA in every namespace (root-ca-cert-publisher and its sibling)."""
 
 from collections.abc import Sequence
 

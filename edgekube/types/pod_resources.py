@@ -1,0 +1,59 @@
+"""What a pod asks for in all, by resource (KEP-753's formula for sidecars, KEP-2837 for pod-level resources)."""
+
+from collections.abc import Mapping
+
+from edgekube.types.core_v1 import Pod
+from edgekube.types.quantity import nano
+
+NANO = 10**9
+
+
+def pod_totals(pod: Pod, which: str = "requests") -> dict[str, int]:
+    """Nano-units by resource name: containers and sidecars together, or one init container beside earlier sidecars.
+
+    `which` is requests or limits. Pod-level resources replace the sum; overhead comes on top.
+    """
+    spec = pod.spec
+    total: dict[str, int] = {}
+    for container in spec.containers:
+        _add(total, getattr(container.resources, which))
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for init in spec.initContainers:
+        own: Mapping[str, str] = getattr(init.resources, which)
+        if init.restartPolicy == "Always":
+            _add(sidecars, own)
+            _raise(peak, sidecars)
+        else:
+            beside = dict(sidecars)
+            _add(beside, own)
+            _raise(peak, beside)
+    for name, amount in sidecars.items():
+        total[name] = total.get(name, 0) + amount
+    _raise(total, peak)
+    if spec.resources is not None:
+        for name, text in getattr(spec.resources, which).items():
+            total[name] = nano(text)
+    _add(total, spec.overhead)
+    return total
+
+
+def _add(total: dict[str, int], amounts: Mapping[str, str]) -> None:
+    for name, text in amounts.items():
+        total[name] = total.get(name, 0) + nano(text)
+
+
+def _raise(total: dict[str, int], floor: Mapping[str, int]) -> None:
+    for name, amount in floor.items():
+        total[name] = max(total.get(name, 0), amount)
+
+
+def host_ports(pod: Pod) -> list[tuple[str, str, int]]:
+    """(host IP, protocol, port) of every host port; on the host network container ports are host ports."""
+    found = []
+    for container in (*pod.spec.containers, *(c for c in pod.spec.initContainers if c.restartPolicy == "Always")):
+        for port in container.ports:
+            number = port.hostPort or (port.containerPort if pod.spec.hostNetwork else 0)
+            if number:
+                found.append((port.hostIP or "0.0.0.0", port.protocol or "TCP", number))
+    return found
