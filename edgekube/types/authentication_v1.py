@@ -25,7 +25,7 @@ class UserInfo(Object, frozen=True, kw_only=True):
 
 class TokenRequestStatus(Object, frozen=True, kw_only=True):
     expirationTimestamp: Time = ""
-    token: str = ""
+    token: str = always("")
 
 
 class TokenReviewSpec(Object, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class TokenReviewSpec(Object, frozen=True, kw_only=True):
 
 
 class TokenRequestSpec(Object, frozen=True, kw_only=True):
-    audiences: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = always(())
     boundObjectRef: BoundObjectReference | None = None
     expirationSeconds: Int64 | None = None
 

@@ -53,7 +53,7 @@ class EndpointSlice(Object, frozen=True, kw_only=True):
     kind: str = ""
     metadata: ObjectMeta = always(ObjectMeta())
     addressType: str = always("")
-    endpoints: tuple[Endpoint, ...] = ()
+    endpoints: tuple[Endpoint, ...] = always(())
     ports: tuple[EndpointPort, ...] = ()
 
 

@@ -44,15 +44,15 @@ def parse_time(text: str) -> float:
 
 def format_time(instant: float | datetime) -> str:
     """`Time`: whole seconds, cut not rounded."""
-    return _aware(instant).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _utc(instant).isoformat(timespec="seconds") + "Z"
 
 
 def format_micro_time(instant: float | datetime) -> str:
     """`MicroTime`: always six digits."""
-    return _aware(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _utc(instant).isoformat(timespec="microseconds") + "Z"
 
 
-def _aware(instant: float | datetime) -> datetime:
-    if isinstance(instant, datetime):
-        return instant.astimezone(UTC)
-    return _EPOCH + timedelta(seconds=instant)
+def _utc(instant: float | datetime) -> datetime:
+    """Without a zone, so that isoformat writes none. (strftime would not pad years before 1000.)"""
+    aware = instant.astimezone(UTC) if isinstance(instant, datetime) else _EPOCH + timedelta(seconds=instant)
+    return aware.replace(tzinfo=None)

@@ -164,6 +164,7 @@ ALWAYS = _names(
     """
     PodDisruptionBudgetStatus.currentHealthy PodDisruptionBudgetStatus.desiredHealthy
     PodDisruptionBudgetStatus.disruptionsAllowed PodDisruptionBudgetStatus.expectedPods PriorityClass.value
+    EndpointSlice.endpoints TokenRequestSpec.audiences TokenRequestStatus.token
     """
 )
 
