@@ -85,9 +85,10 @@ class Config:
     win then never raises its term, so it does not force a new election on others when it reconnects."""
 
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
-    """How read barriers are answered. SAFE asks a quorum by a round of heartbeats. LEASE_BASED trusts that no other
-    leader can have been elected within an election timeout of the last quorum check: it costs no message, but is
-    wrong when clocks run at different speeds or a process is halted. It requires `check_quorum`."""
+    """How read barriers are answered. SAFE asks a quorum by a round of heartbeats. LEASE_BASED answers at once while a
+    quorum has echoed heartbeats so recently that it cannot have elected another leader, and otherwise does as SAFE. It
+    is wrong when clocks run at different speeds or a process is halted. It requires `check_quorum`, and the same
+    setting and `election_tick` on every member."""
 
     disable_proposal_forwarding: bool = False
     """Whether a follower drops proposals instead of passing them to the leader. Set it when the caller routes requests

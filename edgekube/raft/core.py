@@ -68,6 +68,7 @@ class Raft:
         "is_learner",
         "lead",
         "lead_transferee",
+        "lease_void",
         "log",
         "max_size_per_msg",
         "max_uncommitted_size",
@@ -81,9 +82,11 @@ class Raft:
         "read_only",
         "read_states",
         "reads",
+        "startup_ticks",
         "state",
         "step_down_on_removal",
         "term",
+        "ticks",
         "tracker",
         "uncommitted_size",
         "vote",
@@ -119,6 +122,10 @@ class Raft:
         self.pending_reads: list[Message] = []
         self.read_states: list[ReadState] = []
         self.lead_transferee = NO_MEMBER
+        # Ticks as leader. They begin so high that a member which was never heard from is out of any lease.
+        self.ticks = 2 * self.election_timeout
+        self.lease_void = False
+        self.startup_ticks = 0
         # Membership changes may be proposed only when everything up to here is applied.
         self.pending_conf_index = 0
         self.uncommitted_size = 0
@@ -131,20 +138,26 @@ class Raft:
         hard_state, conf_state = config.storage.initial_state()
         self.switch_to(confchange.restore(self.tracker, self.log.last_index, conf_state))
         if hard_state != HardState():
-            if not self.log.committed <= hard_state.commit <= self.log.last_index:
+            if hard_state.commit > self.log.last_index:
                 raise ConfigError(
-                    f"the stored commit index {hard_state.commit} is not in the stored log "
-                    f"[{self.log.committed}, {self.log.last_index}]: the storage lost data, restore it from a peer"
+                    f"the stored log ends at {self.log.last_index}, before the stored commit index "
+                    f"{hard_state.commit}: the storage lost data, restore it from a peer"
                 )
-            self.log.committed = hard_state.commit
+            # It may be behind the snapshot, after a crash between storing the two.
+            self.log.committed = max(hard_state.commit, self.log.committed)
             self.term, self.vote = hard_state.term, hard_state.vote
         if config.applied > 0:
-            if not self.log.applied <= config.applied <= self.log.committed:
+            if not self.log.applied <= config.applied <= self.log.last_index:
                 raise ConfigError(
-                    f"applied is {config.applied}: it must be in the committed part of the log "
-                    f"[{self.log.applied}, {self.log.committed}]"
+                    f"applied is {config.applied}: it must be in the stored log "
+                    f"[{self.log.applied}, {self.log.last_index}]"
                 )
+            # What was applied is committed, though with asynchronous writes the commit index may not be stored yet.
+            self.log.commit_to(config.applied)
             self.log.applied_to(config.applied, 0)
+        if self.lease_based and self.term:
+            # It may have heard from a leader just before it stopped, and that leader may count on it.
+            self.startup_ticks = self.election_timeout
         self.become_follower(self.term, NO_MEMBER)
 
     def note(self, text: str) -> None:
@@ -169,6 +182,7 @@ class Raft:
         self.uncommitted_size = 0
         self.reads.reset()
         self.pending_reads.clear()
+        self.lease_void = False
 
     def become_follower(self, term: int, lead: int) -> None:
         """Follow `lead`, or nobody yet."""
@@ -253,6 +267,8 @@ class Raft:
 
     @property
     def _in_lease(self) -> bool:
+        if self.startup_ticks:
+            return True
         return self.check_quorum and self.lead != NO_MEMBER and self.election_elapsed < self.election_timeout
 
     def _step_outdated(self, message: Message) -> None:
@@ -313,6 +329,8 @@ class Raft:
         if self.state is LEADER:
             leader.tick(self)
             return
+        if self.startup_ticks:
+            self.startup_ticks -= 1
         self.election_elapsed += 1
         if self.election_elapsed >= self.randomized_election_timeout and self.promotable:
             self.election_elapsed = 0

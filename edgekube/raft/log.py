@@ -124,15 +124,25 @@ class Log:
 
     def find_conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
         """A guess on where this log and another agree that has `term` at `index`: the last (index, term) with at most
-        that term. The term is 0 when it is unknown."""
-        while index > 0:
-            own = self.term(index)
-            if own is None:
-                return index, 0
-            if own <= term:
-                return index, own
-            index -= 1
-        return 0, 0
+        that term. The term is 0 when it is unknown.
+
+        Terms never fall along a log, so this is a binary search: a peer cannot make it walk through the whole log.
+        """
+        own = self.term(index)
+        if own is None:
+            return index, 0
+        if own <= term:
+            return index, own
+        # Everything from `high` on has a higher term; `low` is compacted away, or has at most `term`.
+        low, high, low_term = self.first_index - 2, index, 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            own = self.term(middle)
+            if own is None or own > term:
+                high = middle
+            else:
+                low, low_term = middle, own
+        return max(low, 0), low_term
 
     def commit_to(self, index: int) -> None:
         """Raise the commit index; it never falls."""

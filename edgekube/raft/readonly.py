@@ -3,8 +3,13 @@
 The leader numbers its barriers and puts the newest number into its heartbeats; a member that echoes a number has
 confirmed that barrier and every earlier one. So the barriers confirmed by a quorum are found just as committed entries
 are: by the highest number that a majority has reached.
+
+A lease spares the round trip. A member that hears a heartbeat helps nobody to another leadership for an election
+timeout, so the heartbeats that a quorum has echoed, counted from when they were sent, tell how long no other leader can
+exist.
 """
 
+import struct
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +17,8 @@ from typing import Final
 
 from edgekube.raft.messages import Message
 
-CONTEXT_SIZE: Final = 8
+# The number of the newest barrier, and the tick at which the heartbeat was sent.
+_CONTEXT: Final = struct.Struct(">QQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +39,14 @@ class PendingRead:
 
 
 class ReadQueue:
-    """The barriers of one leader's term, in order."""
+    """The barriers of one leader's term, in order, and when each member last echoed a heartbeat."""
 
-    __slots__ = ("_acked", "_issued", "_pending")
+    __slots__ = ("_acked", "_heard", "_issued", "_pending")
 
     def __init__(self) -> None:
         self._pending: deque[PendingRead] = deque()
         self._acked: dict[int, int] = {}
+        self._heard: dict[int, int] = {}
         self._issued = 0
 
     def __len__(self) -> int:
@@ -49,6 +56,7 @@ class ReadQueue:
         """Forget all barriers, as the term is over. Numbers are not used again."""
         self._pending.clear()
         self._acked.clear()
+        self._heard.clear()
 
     def add(self, index: int, request: Message, leader: int) -> None:
         """Queue a barrier at the commit index `index`; the leader confirms it itself."""
@@ -56,17 +64,19 @@ class ReadQueue:
         self._pending.append(PendingRead(self._issued, index, request))
         self._acked[leader] = self._issued
 
-    @property
-    def context(self) -> bytes:
-        """What a heartbeat has to carry to confirm every barrier that waits."""
-        return self._issued.to_bytes(CONTEXT_SIZE, "big") if self._pending else b""
+    def context(self, tick: int) -> bytes:
+        """What a heartbeat sent at `tick` has to carry to confirm every barrier that waits, and to renew a lease."""
+        return _CONTEXT.pack(self._issued, tick)
 
-    def acknowledge(self, member: int, context: bytes) -> bool:
-        """Note the echo in a heartbeat response; False when it is no news."""
-        if len(context) != CONTEXT_SIZE:
+    def acknowledge(self, member: int, context: bytes, tick: int) -> bool:
+        """Note, at `tick`, the echo in a heartbeat response; False when it is no news."""
+        if len(context) != _CONTEXT.size:
             return False
-        number = int.from_bytes(context, "big")
-        if number > self._issued or number <= self._acked.get(member, 0):
+        number, sent = _CONTEXT.unpack(context)
+        if number > self._issued or sent > tick:
+            return False
+        self._heard[member] = max(sent, self._heard.get(member, 0))
+        if number <= self._acked.get(member, 0):
             return False
         self._acked[member] = number
         return True
@@ -75,6 +85,11 @@ class ReadQueue:
     def acked(self) -> Mapping[int, int]:
         """The newest number each member has confirmed."""
         return self._acked
+
+    @property
+    def heard(self) -> Mapping[int, int]:
+        """For each member the tick at which the newest heartbeat that it has echoed was sent."""
+        return self._heard
 
     def release(self, number: int) -> list[PendingRead]:
         """Take out the barriers up to `number`."""

@@ -44,7 +44,7 @@ def check(message: Message, receiver: int) -> None:
         raise RaftProtocolError(f"message type {kind} of {sender} is unknown")
     if sender <= 0:
         raise RaftProtocolError(f"{MessageType(kind).name} has no sender")
-    if sender == receiver and kind not in _TO_SELF:
+    if sender == receiver and (kind not in _TO_SELF or message.reject):
         raise RaftProtocolError(f"{MessageType(kind).name} claims to come from {sender}, its receiver")
     if kind in (MSG_PROP, MSG_READ_INDEX):
         if message.term != 0:

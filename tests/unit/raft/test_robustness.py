@@ -1,0 +1,251 @@
+"""Whatever a peer sends, a member raises `RaftProtocolError` or nothing; whatever the network does, a group is safe."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgekube.raft import confchange
+from edgekube.raft.confchange import ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2
+from edgekube.raft.config import ReadOnlyOption
+from edgekube.raft.errors import RaftProtocolError
+from edgekube.raft.messages import ConfState, Entry, Message, MessageType, Snapshot
+from edgekube.raft.roles import LEADER
+from tests.unit.raft.group import Group
+
+small = st.integers(min_value=0, max_value=8)
+numbers = st.one_of(small, st.integers(min_value=0, max_value=(1 << 63) - 1))
+members = st.integers(min_value=0, max_value=5)
+changes = st.builds(
+    ConfChangeV2,
+    st.sampled_from(ConfChangeTransition),
+    st.lists(st.builds(ConfChangeSingle, st.sampled_from(ConfChangeType), members), max_size=3).map(tuple),
+)
+payloads = st.one_of(st.binary(max_size=4), changes.map(msgspec.msgpack.encode))
+entries = st.builds(Entry, small, small, st.integers(min_value=0, max_value=3), payloads)
+conf_states = st.builds(
+    ConfState,
+    st.lists(members, max_size=3).map(tuple),
+    st.lists(members, max_size=2).map(tuple),
+    st.lists(members, max_size=3).map(tuple),
+    st.lists(members, max_size=1).map(tuple),
+    st.booleans(),
+)
+snapshots = st.none() | st.builds(Snapshot, numbers, small, conf_states)
+messages = st.builds(
+    Message,
+    st.integers(min_value=0, max_value=25),
+    members,
+    members,
+    numbers,
+    small,
+    numbers,
+    numbers,
+    st.lists(entries, max_size=3).map(tuple),
+    st.booleans(),
+    numbers,
+    snapshots,
+    st.sampled_from([b"", b"x", b"CampaignTransfer", (1).to_bytes(8, "big"), (1 << 60).to_bytes(8, "big")]),
+)
+
+
+@st.composite
+def appends(draw: st.DrawFn) -> Message:
+    """Appends that hang together, so that they get past the outer checks."""
+    index, log_term = draw(small), draw(small)
+    term = draw(st.integers(min_value=log_term, max_value=9))
+    carried = []
+    for position in range(draw(st.integers(min_value=0, max_value=4))):
+        log_term = draw(st.integers(min_value=log_term, max_value=term))
+        kind = draw(st.integers(min_value=0, max_value=2))
+        carried.append(Entry(log_term, index + 1 + position, kind, draw(payloads)))
+    return Message(MessageType.MsgApp, 1, draw(members), term, draw(small), index, draw(numbers), tuple(carried))
+
+
+actions = st.sampled_from(["tick", "propose", "campaign", "read", "settle", "change", "transfer"])
+steps = st.one_of(messages, appends(), st.tuples(actions, members, changes))
+SETTINGS = [
+    {},
+    {"check_quorum": True, "pre_vote": True, "step_down_on_removal": True},
+    {"check_quorum": True, "read_only": ReadOnlyOption.LEASE_BASED, "disable_conf_change_validation": True},
+    {"async_storage_writes": True, "max_size_per_msg": 8, "max_committed_size_per_ready": 16, "max_inflight_msgs": 2},
+]
+
+
+def act(group: Group, what: str, member: int, change: ConfChangeV2) -> None:
+    node = group.nodes[1]
+    try:
+        match what:
+            case "tick":
+                node.tick()
+            case "propose":
+                node.propose(b"value")
+            case "campaign":
+                node.campaign()
+            case "read":
+                node.read_index(b"context")
+            case "change":
+                node.propose_conf_change(change)
+            case "transfer":
+                node.transfer_leader(member)
+            case "settle":
+                group.settle()
+    except RaftProtocolError:
+        pass
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=25), st.sampled_from([None, 1, 2]))
+def test_no_message_of_a_peer_raises_anything_else(number: int, todo: list[object], leader: int | None) -> None:
+    group = Group(learners=(4,), seed=1, **SETTINGS[number])
+    if leader is not None:
+        group.elect(leader)
+        group.nodes[leader].propose(b"first")
+        group.settle()
+    # From here on the first member hears only what the test invents; the others answer what it sends.
+    for step in todo:
+        if isinstance(step, Message):
+            try:
+                group.nodes[1].step(step)
+            except RaftProtocolError:
+                pass
+        else:
+            assert isinstance(step, tuple)
+            act(group, *step)
+        # A lie can undo an agreement, but the member itself stays in order and goes on working.
+        node = group.nodes[1]
+        for _ in range(3):
+            if node.has_ready():
+                group.ready(1)
+            while group.work[1]:
+                group.append_one(1)
+            while group.apply_work[1]:
+                group.apply_one(1)
+        group.network = [message for message in group.network if message.to != 1]
+        log = node.raft.log
+        assert log.applied <= log.applying <= log.committed <= log.last_index
+
+
+@given(messages)
+def test_messages_survive_the_wire(message: Message) -> None:
+    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=Message)
+    assert msgspec.msgpack.encode(decoded) == msgspec.msgpack.encode(message)
+
+
+@given(st.integers(min_value=0, max_value=2), st.binary(max_size=40))
+def test_a_change_decodes_or_is_refused(kind: int, data: bytes) -> None:
+    try:
+        change = confchange.decode(Entry(1, 1, kind, data))
+    except RaftProtocolError:
+        return
+    assert confchange.decode(Entry(1, 1, *confchange.encode(change))) == change
+
+
+class Checker:
+    """The safety properties of figure 3 of the paper, checked after every step of a run."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.leaders: dict[int, int] = {}
+        self.committed: dict[int, Entry] = {}
+
+    def check(self) -> None:
+        for member, node in self.group.nodes.items():
+            raft = node.raft
+            if raft.state is LEADER:
+                assert self.leaders.setdefault(raft.term, member) == member, "two leaders in one term"
+            machine = self.group.machines[member]
+            first = machine.first_index()
+            for entry in machine.entries(first, min(machine.last_index(), machine.applied_index) + 1, 1 << 30):
+                known = self.committed.setdefault(entry.index, entry)
+                assert known == entry, "two members applied different entries at one index"
+
+
+def run(seed: int, steps: int, voters: tuple[int, ...] = (1, 2, 3), **config: object) -> Group:
+    """A seeded run with loss, repetition, reordering, partitions, restarts and membership changes."""
+    group = Group(voters, seed=seed, election_tick=5, **config)
+    checker = Checker(group)
+    draw = random.Random(seed)
+    proposed = 0
+    for _ in range(steps):
+        member = draw.choice(list(group.nodes))
+        node = group.nodes[member]
+        action = draw.random()
+        if action < 0.45 and group.network:
+            message = group.network.pop(draw.randrange(len(group.network)) if draw.random() < 0.3 else 0)
+            fate = draw.random()
+            if fate > 0.05:
+                group.deliver(message)
+            if fate > 0.95:
+                group.network.append(message)
+        elif action < 0.75:
+            if node.has_ready():
+                group.ready(member)
+        elif action < 0.8:
+            if group.work[member]:
+                group.append_one(member)
+        elif action < 0.85:
+            if group.apply_work[member]:
+                group.apply_one(member)
+        elif action < 0.92:
+            node.tick()
+        elif action < 0.96:
+            proposed += 1
+            try:
+                node.propose(b"%d" % proposed)
+            except RaftProtocolError:
+                pass
+        elif action < 0.97:
+            group.cut = set() if group.cut else {member}
+        elif action < 0.98:
+            group.start(member)
+        elif action < 0.985:
+            machine = group.machines[member]
+            if machine.applied_index >= machine.first_index():
+                machine.compact(machine.applied_index)
+        elif action < 0.99:
+            node.transfer_leader(draw.choice(voters))
+        else:
+            kind = draw.choice(list(ConfChangeType))
+            others = [draw.choice(voters) for _ in range(draw.randint(0, 2))]
+            change = ConfChangeV2(
+                draw.choice(list(ConfChangeTransition)), tuple(ConfChangeSingle(kind, other) for other in others)
+            )
+            try:
+                node.propose_conf_change(change)
+            except RaftProtocolError:
+                pass
+        checker.check()
+    group.cut = set()
+    return group
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("number", range(len(SETTINGS)))
+def test_a_hostile_network_breaks_no_promise(seed: int, number: int) -> None:
+    group = run(seed, 1500, **SETTINGS[number])
+    assert any(group.machines[member].applied_index for member in group.nodes)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("async_storage_writes", [False, True])
+def test_a_group_recovers_when_the_network_does(seed: int, async_storage_writes: bool) -> None:
+    config = {"check_quorum": True, "pre_vote": True, "async_storage_writes": async_storage_writes}
+    group = run(seed, 1500, **config)
+    for _ in range(40):
+        for node in group.nodes.values():
+            leader = node.raft.lead
+            for member in group.nodes:
+                if leader == node.raft.id and member != leader:
+                    node.report_snapshot(member, failed=False)
+        group.tick(3)
+    values = [group.values(member) for member in group.leader.raft.tracker.progress]
+    assert all(value == values[0] for value in values)
+    group.leader.propose(b"done")
+    group.tick(3)
+    assert all(group.values(member)[-1] == b"done" for member in group.leader.raft.tracker.progress)
