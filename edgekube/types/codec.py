@@ -60,7 +60,7 @@ def convert(cls: type[T], value: Any) -> T:
         return decoder(cls).decode(_encoder.encode(repair(cls, value)))
     except msgspec.ValidationError as error:
         raise DecodeError(_reworded(cls, str(error))) from None
-    except (msgspec.MsgspecError, TypeError, RecursionError) as error:
+    except (msgspec.MsgspecError, TypeError, OverflowError, UnicodeError, RecursionError) as error:
         raise DecodeError(f"the body cannot be read as {cls.__name__}: {error}") from None
 
 
@@ -193,6 +193,7 @@ def _reworded(cls: type, message: str) -> str:
     if match is None:
         return f"{cls.__name__}: {message}"
     wanted, got, place = match.groups(default="")
-    wanted, got = (" or ".join(_GO_NAMES.get(one, one) for one in text.split(" | ")) for text in (wanted, got))
+    got = _GO_NAMES.get(got, got)
+    wanted = " or ".join("int64" if one == "int" else _GO_NAMES.get(one, one) for one in wanted.split(" | "))
     dotted = f"{cls.__name__}.{place}" if place else cls.__name__
     return f"json: cannot unmarshal {got} into Go struct field {dotted} of type {wanted}"

@@ -9,6 +9,8 @@ import msgspec
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
+_NOTHING: tuple[()] = ()  # there is only one empty tuple
+
 
 @cache
 def _zeros(cls: type[msgspec.Struct]) -> dict[str, Any]:
@@ -21,18 +23,20 @@ def _zeros(cls: type[msgspec.Struct]) -> dict[str, Any]:
 def fill(obj: S, **values: Any) -> S:
     """Set the fields that hold their zero value; an explicit 0 or false of an optional pointer is none, and stays."""
     zeros = _zeros(type(obj))
-    missing = {
-        name: value for name, value in values.items() if getattr(obj, name) == zeros[name] and value != zeros[name]
-    }
+    missing = {}
+    for name, value in values.items():
+        zero = zeros[name]
+        if getattr(obj, name) == zero and value != zero:
+            missing[name] = value
     return msgspec.structs.replace(obj, **missing) if missing else obj
 
 
 def within(obj: S, **functions: Callable[[Any], Any]) -> S:
-    """Apply a function to each named field that is set."""
+    """Apply a function to each named field that is set: not None, not an empty list."""
     changed = {}
     for name, function in functions.items():
         before = getattr(obj, name)
-        if before is not None:
+        if before is not None and before is not _NOTHING:
             after = function(before)
             if after is not before:
                 changed[name] = after
@@ -43,8 +47,10 @@ def each(function: Callable[[T], T]) -> Callable[[tuple[T, ...]], tuple[T, ...]]
     """The function for a list of what `function` is for."""
 
     def on_all(items: tuple[T, ...]) -> tuple[T, ...]:
-        after = tuple(function(item) for item in items)
-        same = all(new is old for new, old in zip(after, items, strict=True))
-        return items if same else after
+        after = [function(item) for item in items]
+        for new, old in zip(after, items, strict=True):
+            if new is not old:
+                return tuple(after)
+        return items
 
     return on_all

@@ -69,7 +69,7 @@ def _struct(kind: type[msgspec.Struct]) -> Rewrite:
         changed = {}
         for name, rewrite in fields:
             before = getattr(obj, name)
-            if before is not None and before != "":
+            if before:
                 after = rewrite(before)
                 if after is not before:
                     changed[name] = after
@@ -80,8 +80,11 @@ def _struct(kind: type[msgspec.Struct]) -> Rewrite:
 
 def _list(item: Rewrite) -> Rewrite:
     def on_list(items: tuple[Any, ...]) -> tuple[Any, ...]:
-        after = tuple(item(one) for one in items)
-        return items if all(new is old for new, old in zip(after, items, strict=True)) else after
+        after = [item(one) for one in items]
+        for new, old in zip(after, items, strict=True):
+            if new is not old:
+                return tuple(after)
+        return items
 
     return on_list
 

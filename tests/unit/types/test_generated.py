@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edgekube.types import codec, registry
+from edgekube.types import codec, registry, strict
 from edgekube.types._base import EMPTY, FrozenDict, Object
+from edgekube.types._generate import emit, source, tables
 from edgekube.types.apps_v1 import Deployment
 from edgekube.types.core_v1 import ConfigMap, Container, Pod, PodSpec, Secret, Service
 from edgekube.types.meta_v1 import LabelSelector, ObjectMeta, Status, Table
@@ -18,12 +22,8 @@ KINDS = [(g, v, kind) for g, v in registry.group_versions() for kind in registry
 
 
 def test_modules_are_up_to_date() -> None:
-    from edgekube.types._generate import emit, source, tables
-
     definitions = source.definitions()
     plan = emit.plan(definitions)
-    from pathlib import Path
-
     root = Path(emit.__file__).parent.parent
     for module, text in emit.modules(plan).items():
         path = root.joinpath(*module.removeprefix(emit.ROOT + ".").split(".")).with_suffix(".py")
@@ -113,6 +113,40 @@ def test_what_is_wrong_is_told_with_its_place(body: bytes, message: str) -> None
     with pytest.raises(codec.DecodeError) as caught:
         codec.decode(Pod, body)
     assert str(caught.value).startswith(message)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["metadata", "spec", "containers", "name", "labels", "limits", "resources", "priority", "x"]),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_only_decode_error_escapes(value: object) -> None:
+    for read in (
+        lambda: codec.convert(Pod, value),
+        lambda: codec.decode(Pod, json.dumps(value).encode()),
+        lambda: strict.check(Pod, json.dumps(value).encode()),
+    ):
+        try:
+            read()
+        except codec.DecodeError:
+            pass
+
+
+@given(st.binary(max_size=40))
+def test_noise_is_a_decode_error_or_a_value(data: bytes) -> None:
+    for prefix in (b"", b'{"metadata":{"name":"'):
+        try:
+            codec.decode(Pod, prefix + data)
+        except codec.DecodeError:
+            pass
 
 
 def test_unions_keywords_and_raw_fields() -> None:
