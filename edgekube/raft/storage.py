@@ -15,7 +15,11 @@ class Storage(Protocol):
     """The stable log of one member."""
 
     def initial_state(self) -> tuple[HardState, ConfState]:
-        """What was stored last, and the membership as of the last applied entry. Called once, at start."""
+        """What was stored last, and the membership as of the last applied entry. Called once, at start.
+
+        The first membership of a group stands in no entry of its log. Every member must get it from elsewhere: from a
+        snapshot (then the log begins behind that, and members that join later are sent one), or at its first start.
+        """
         ...
 
     def entries(self, lo: int, hi: int, size_max: int) -> Sequence[Entry]:

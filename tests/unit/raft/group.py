@@ -72,15 +72,15 @@ class Group:
         self.cut: set[int] = set()
         self.keep: Callable[[Message], bool] = lambda message: True
         for member in (*self.conf_state.voters, *self.conf_state.learners):
-            self.add(member, self.conf_state)
+            self.add(member)
 
     @property
     def is_async(self) -> bool:
         return bool(self.settings.get("async_storage_writes"))
 
-    def add(self, member: int, conf_state: ConfState = ConfState(), **settings: Any) -> RawNode:
-        """Start a member that has stored nothing yet."""
-        self.machines[member] = StateMachine(conf_state)
+    def add(self, member: int, **settings: Any) -> RawNode:
+        """Start a member that has stored nothing yet but the first membership, which no entry tells."""
+        self.machines[member] = StateMachine(self.conf_state)
         return self.start(member, **settings)
 
     def start(self, member: int, **settings: Any) -> RawNode:
