@@ -1,5 +1,6 @@
 """Opening a path inside a folder without ever following a symlink, whoever wrote the names."""
 
+import errno
 import os
 from typing import Protocol
 
@@ -30,6 +31,30 @@ def walk_beneath(root_fd: int, path: bytes, flags: int, mode: int = 0) -> int:
     finally:
         if parent != root_fd:
             os.close(parent)
+
+
+def _openat2(root_fd: int, path: bytes, flags: int, mode: int = 0) -> int:
+    # Imported here: the sans-IO users of this package need no native part.
+    from edgekube.native.files import Resolve, openat2
+
+    resolve = Resolve.BENEATH | Resolve.NO_SYMLINKS | Resolve.NO_MAGICLINKS | Resolve.NO_XDEV
+    return openat2(root_fd, os.fsdecode(path) or ".", flags | os.O_CLOEXEC, mode=mode, resolve=resolve)
+
+
+_kernel_resolves = True
+
+
+def open_beneath(root_fd: int, path: bytes, flags: int, mode: int = 0) -> int:
+    """`OpenBeneath` by openat2(2): one system call. Kernels before 5.6 and sandboxes without it get the walk."""
+    global _kernel_resolves
+    if _kernel_resolves:
+        try:
+            return _openat2(root_fd, path, flags, mode)
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.EPERM):
+                raise
+            _kernel_resolves = False
+    return walk_beneath(root_fd, path, flags, mode)
 
 
 def remove_tree(parent_fd: int, name: bytes) -> int:

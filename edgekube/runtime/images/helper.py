@@ -14,11 +14,11 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekube.runtime.images import tar
-from edgekube.runtime.images.beneath import remove_tree, walk_beneath
+from edgekube.runtime.images.beneath import open_beneath, remove_tree
 from edgekube.runtime.images.faults import LayerFault
 from edgekube.runtime.images.unpack import Limits, Stream, Window, unpack_layer
 
@@ -71,8 +71,8 @@ class Worker:
             return os.dup(self._archive_fd)
         root, _, rest = path.partition("/")
         if root == "archive" and self._archive_fd is not None:
-            return walk_beneath(self._archive_fd, os.fsencode(rest), flags)
-        return walk_beneath(self._roots[root], os.fsencode(rest), flags, mode)
+            return open_beneath(self._archive_fd, os.fsencode(rest), flags)
+        return open_beneath(self._roots[root], os.fsencode(rest), flags, mode)
 
     def unpack(
         self,
@@ -210,7 +210,7 @@ def _shut_in(images_fd: int) -> None:
         os.chroot(".")
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Serve jobs until stdin ends. Exit codes: 0 done, 2 misused, 3 the node is gone."""
     parser = argparse.ArgumentParser(prog="edgekube _unpack", description="internal: unpack image layers")
     parser.add_argument("--data", required=True)
@@ -228,6 +228,8 @@ def main(argv: list[str]) -> int:
     archive_fd = os.open(options.archive, os.O_RDONLY | os.O_CLOEXEC) if options.archive else None
     lock = os.open(LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=images_fd)
     fcntl.flock(lock, fcntl.LOCK_EX if options.exclusive else fcntl.LOCK_SH)
+    # Loads what it needs of the native part, which could not be found any more from inside.
+    os.close(open_beneath(images_fd, b".", _FOLDER))
     _shut_in(images_fd)
     worker = Worker(images_fd, layers_fd, archive_fd)
     while line := sys.stdin.buffer.readline(JOB_BYTES_MAX):

@@ -6,19 +6,25 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from logging import getLogger
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
-from edgekube.runtime.api import Image, ImageFailure
+from edgekube.runtime.api import Credentials, Image, ImageFailure, PullProgress
 from edgekube.runtime.images import archive, manifest, reference
 from edgekube.runtime.images.beneath import walk_beneath
+from edgekube.runtime.images.hosts import RegistryConfig
 from edgekube.runtime.images.store import ContentStore
 from edgekube.runtime.images.worker import DEFAULT_ARGV, Helper, helper
+
+if TYPE_CHECKING:
+    from edgekube.runtime.images.registry import Registry
 
 log = getLogger(__name__)
 
 IMPORTS_AT_ONCE_MAX = 1
+MANIFESTS_DEEP_MAX = 4
 
 
 class LayerSource(msgspec.Struct, frozen=True):
@@ -33,6 +39,37 @@ class LayerSource(msgspec.Struct, frozen=True):
 Fetch = Callable[[int], Awaitable[LayerSource]]
 
 
+class _Pull(msgspec.Struct):
+    done: dict[int, int]  # layer -> bytes here
+    total: int
+
+
+class _Flight:
+    """A pull that later callers for the same thing wait for."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.image: Image | None = None
+        self.failure: ImageFailure | None = None
+
+
+def _only_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What made a nursery fail: the first failure, which cancelled the rest; cancellation itself when it is all."""
+    leaves: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, BaseExceptionGroup):
+            pending.extend(reversed(each.exceptions))
+        else:
+            leaves.append(each)
+    for kind in (ImageFailure, OSError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0] if len(leaves) == 1 else group
+
+
 class Images:
     """`ImageService` over `data_dir`. Call `open` once before anything else, `close` at the end.
 
@@ -45,6 +82,7 @@ class Images:
         data_dir: str,
         *,
         helper_argv: Sequence[str] = DEFAULT_ARGV,
+        registries: RegistryConfig = RegistryConfig(),
         platform: manifest.Platform | None = None,
         in_use: Callable[[], Collection[str]] = tuple,
     ) -> None:
@@ -53,11 +91,15 @@ class Images:
         self._platform = platform or manifest.this_platform()
         self._in_use = in_use
         self._locks: dict[str, tuple[trio.Lock, int]] = {}
+        self._registries = registries
+        self._pulls: dict[str, _Pull] = {}
+        self._flights: dict[tuple[str, tuple[Credentials, ...]], _Flight] = {}
         self._imports = trio.CapacityLimiter(IMPORTS_AT_ONCE_MAX)
         self._import_number = 0
 
     async def open(self) -> None:
         """Read the index and clear what a killed process left. Raises RuntimeFailure when the folder is taken."""
+        self._registries.check()
         self._store.open()
         await self._delete(self._store.leftovers(), exclusive=True)
 
@@ -80,6 +122,161 @@ class Images:
         if image is None:
             raise ImageFailure("ErrImageNeverPull", f"image {image_id} is not on this node")
         return tuple(self._store.layer_path(chain) for chain in image.layers)
+
+    # -- pulling ---------------------------------------------------------------------------------------------------
+
+    def progress(self) -> Sequence[PullProgress]:
+        """Pulls under way."""
+        return [PullProgress(name, sum(each.done.values()), each.total) for name, each in self._pulls.items()]
+
+    async def pull(self, reference_: str, credentials: Sequence[Credentials] = ()) -> Image:
+        """Make `reference_` present, fetching only what is missing; an unchanged image costs one request, no write.
+
+        Calls for one reference run one after the other; those that waited get the result of the first if they bring
+        the same credentials. Raises ImageFailure in containerd's words.
+        """
+        wanted = reference.parse(reference_)
+        name = str(wanted)
+        flight = self._flights.get((name, tuple(credentials)))
+        if flight is not None:
+            await flight.done.wait()
+            if flight.image is not None:
+                return flight.image
+            if flight.failure is not None:
+                raise ImageFailure(flight.failure.reason, str(flight.failure))
+        flight = self._flights[(name, tuple(credentials))] = _Flight()
+        try:
+            async with self._alone(f"image {name}"):
+                flight.image = await self._pull_worded(wanted, credentials)
+                return flight.image
+        except ImageFailure as failure:
+            flight.failure = failure
+            raise
+        finally:
+            if self._flights.get((name, tuple(credentials))) is flight:
+                del self._flights[(name, tuple(credentials))]
+            flight.done.set()
+
+    async def _pull_worded(self, wanted: reference.Reference, credentials: Sequence[Credentials]) -> Image:
+        try:
+            return await self._pull(wanted, credentials)
+        except ImageFailure as failure:
+            raise ImageFailure(failure.reason, f'failed to pull and unpack image "{wanted}": {failure}') from None
+        except OSError as error:
+            words = (error.strerror or str(error)).lower()
+            raise ImageFailure("ErrImagePull", f'failed to pull and unpack image "{wanted}": {words}') from error
+
+    async def _pull(self, wanted: reference.Reference, credentials: Sequence[Credentials]) -> Image:
+        # Imported here: TLS and the HTTP parser stay out of a node that never pulls.
+        from edgekube.runtime.images.registry import Registry
+        from edgekube.runtime.images.web import WebClient
+
+        client = WebClient()
+        try:
+            registry = Registry(client, self._registries, wanted, credentials)
+            blobs: dict[str, bytes] = {}
+            try:
+                top, found = await self._resolve(registry, wanted, blobs)
+            except ImageFailure as failure:
+                raise ImageFailure(failure.reason, f'failed to resolve reference "{wanted}": {failure}') from None
+            raw = self._kept_blob(found.config.digest)
+            if raw is None:
+                raw = await registry.small_blob(found.config, manifest.CONFIG_BYTES_MAX)
+            blobs[found.config.digest] = raw
+            config = manifest.parse_config(raw)
+            manifest.check_platform(config, self._platform)
+            manifest.check_layers(found, config)
+            names = {*wanted.names, f"{wanted.repository}@{top}"}
+            return await self._fetch_layers(registry, wanted, top, found, config, names, blobs)
+        finally:
+            with trio.CancelScope(shield=True):
+                await client.aclose()
+
+    async def _resolve(
+        self, registry: "Registry", wanted: reference.Reference, blobs: dict[str, bytes]
+    ) -> tuple[str, manifest.Manifest]:
+        """The digest that the reference names (an index's, perhaps) and the manifest for this machine."""
+        name, media, top = wanted.digest or wanted.tag, "", ""
+        for _ in range(MANIFESTS_DEEP_MAX):
+            data = self._kept_blob(name) if ":" in name else None
+            digest = name
+            if data is None:
+                digest, media, data = await registry.resolve(name)
+            top = top or digest
+            blobs[digest] = data
+            parsed = manifest.parse_manifest(data, media)
+            if isinstance(parsed, manifest.Manifest):
+                return top, parsed
+            chosen = manifest.choose(parsed, self._platform)
+            name, media = chosen.digest, chosen.mediaType
+        raise ImageFailure("ErrImagePull", f"indexes are nested deeper than {MANIFESTS_DEEP_MAX}")
+
+    def _kept_blob(self, digest: str) -> bytes | None:
+        data = self._store.read_blob(digest)
+        return data if data is not None and manifest.digest_of(data) == digest else None
+
+    async def _fetch_layers(
+        self,
+        registry: "Registry",
+        wanted: reference.Reference,
+        top: str,
+        found: manifest.Manifest,
+        config: manifest.Config,
+        names: Collection[str],
+        blobs: Mapping[str, bytes],
+    ) -> Image:
+        """Download several layers at once, unpack them in order as they arrive."""
+        chains = manifest.chain_ids(config.diff_ids)
+        missing = [index for index, chain in enumerate(chains) if not self._store.has_layer(chain)]
+        self._store.check_space(sum(found.layers[index].size for index in missing))
+        pull = self._pulls[str(wanted)] = _Pull({}, sum(found.layers[index].size for index in missing))
+        arrived = {index: trio.Event() for index in missing}
+        limit = trio.CapacityLimiter(max(1, self._registries.layers_at_once))
+
+        async def download(index: int) -> None:
+            layer = found.layers[index]
+            path = self._store.ingest_path(f"{layer.digest.removeprefix('sha256:')}.part")
+
+            def note(done: int) -> None:
+                pull.done[index] = done
+
+            async with limit, self._alone(f"blob {layer.digest}"):
+                if not self._store.has_layer(chains[index]):
+                    await registry.download(layer, path, note)
+            arrived[index].set()
+
+        async def fetch(index: int) -> LayerSource:
+            if index not in arrived:
+                # It was here a moment ago and was collected since.
+                raise ImageFailure("ErrImagePull", "a layer was deleted while the image was pulled: try again")
+            await arrived[index].wait()
+            return LayerSource(f"images/ingest/{found.layers[index].digest.removeprefix('sha256:')}.part")
+
+        try:
+            with self._store.hold(chains):
+                if not missing:
+                    return await self._register(config, chains, top, names, blobs)
+                return await self._gather(download, missing, fetch, top, config, names, blobs)
+        finally:
+            self._pulls.pop(str(wanted), None)
+
+    async def _gather(
+        self,
+        download: Callable[[int], Awaitable[None]],
+        missing: Sequence[int],
+        fetch: Fetch,
+        top: str,
+        config: manifest.Config,
+        names: Collection[str],
+        blobs: Mapping[str, bytes],
+    ) -> Image:
+        try:
+            async with helper(self._argv, self._store.data_dir) as worker, trio.open_nursery() as nursery:
+                for index in missing:
+                    nursery.start_soon(download, index)
+                return await self._install(worker, top, config, fetch, names, blobs, pinned=False)
+        except BaseExceptionGroup as group:
+            raise _only_failure(group) from None
 
     # -- importing -------------------------------------------------------------------------------------------------
 
@@ -157,18 +354,30 @@ class Images:
         chains = manifest.chain_ids(config.diff_ids)
         with self._store.hold(chains):
             for index, chain in enumerate(chains):
-                async with self._alone(chain):
+                async with self._alone(f"layer {chain}"):
                     if not self._store.has_layer(chain):
                         await self._unpack(worker, chains[: index + 1], config.diff_ids[index], await fetch(index))
-            return await self._store.add_image(
-                config.id,
-                digest=digest,
-                layers=chains,
-                config=config.image,
-                references=names,
-                blobs=dict(blobs),
-                pinned=pinned,
-            )
+            return await self._register(config, chains, digest, names, blobs, pinned=pinned)
+
+    async def _register(
+        self,
+        config: manifest.Config,
+        chains: tuple[str, ...],
+        digest: str,
+        names: Collection[str],
+        blobs: Mapping[str, bytes],
+        *,
+        pinned: bool = False,
+    ) -> Image:
+        return await self._store.add_image(
+            config.id,
+            digest=digest,
+            layers=chains,
+            config=config.image,
+            references=names,
+            blobs=dict(blobs),
+            pinned=pinned,
+        )
 
     async def _unpack(self, worker: Helper, chains: Sequence[str], diff_id: str, source: LayerSource) -> None:
         folder = self._store.new_layer()
@@ -183,12 +392,17 @@ class Images:
                 lowers=[self._store.layer_target(chain) for chain in chains[:-1]],
                 diff_id=diff_id,
             )
-        except (ImageFailure, OSError):
+        except BaseException as error:
+            if isinstance(error, ImageFailure) and source.path.endswith(".part"):
+                # Its digest was right, its content is not: nothing to resume.
+                _unlink(f"{self._store.data_dir}/{source.path}")
             await self._delete([folder])
             raise
         if done["skipped_nodes"]:
             log.warning("image layer device nodes left out layer=%s count=%d", chains[-1], done["skipped_nodes"])
         await self._store.add_layer(chains[-1], folder, done["size_bytes"])
+        if source.path.endswith(".part"):
+            _unlink(f"{self._store.data_dir}/{source.path}")
 
     # -- removing --------------------------------------------------------------------------------------------------
 
@@ -232,7 +446,10 @@ class Images:
 
     @asynccontextmanager
     async def _alone(self, key: str) -> AsyncIterator[None]:
-        """One task at a time for `key`; the lock lives only while somebody wants it."""
+        """One task at a time for `key`; the lock lives only while somebody wants it.
+
+        Keys name their kind: an uncompressed bottom layer has one digest as blob and as layer.
+        """
         lock, users = self._locks.get(key, (trio.Lock(), 0))
         self._locks[key] = (lock, users + 1)
         try:

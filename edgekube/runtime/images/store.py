@@ -21,7 +21,7 @@ from logging import getLogger
 import msgspec
 import trio
 
-from edgekube.runtime.api import Image, ImageConfig, RuntimeFailure
+from edgekube.runtime.api import Image, ImageConfig, ImageFailure, RuntimeFailure
 from edgekube.runtime.images.reference import image_id
 
 log = getLogger(__name__)
@@ -29,6 +29,7 @@ log = getLogger(__name__)
 INDEX_VERSION = 1
 INDEX_BYTES_MAX = 64 * 1024 * 1024
 PARTIAL_SECONDS_MAX = 3600.0
+RESERVE_BYTES = 64 * 1024 * 1024
 
 
 class LayerRecord(msgspec.Struct):
@@ -192,6 +193,17 @@ class ContentStore:
     def _blob_path(self, digest: str) -> str:
         return f"{self._images}/blobs/sha256/{digest.removeprefix('sha256:')}"
 
+    def check_space(self, needed_bytes: int) -> None:
+        """Raises ImageFailure when the disk lacks room for that and a reserve."""
+        status = os.statvfs(self._images)
+        free = status.f_bavail * status.f_frsize
+        if needed_bytes + RESERVE_BYTES > free:
+            raise ImageFailure(
+                "ErrImagePull",
+                f"no space left on device: {needed_bytes} bytes to download and a reserve of {RESERVE_BYTES}, "
+                f"{free} are free in {self._images}",
+            )
+
     # -- changing --------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -230,9 +242,16 @@ class ContentStore:
         """Make a complete image known under `references`, which move here from any other image."""
         missing = [chain for chain in layers if chain not in self._index.layers]
         assert not missing, f"image {found} lacks layers {missing}"
-        for name, data in blobs.items():
-            await trio.to_thread.run_sync(write_durably, self._blob_path(name), data)
         old = self._index.images.get(found)
+        same = old is not None and old.digest == digest and (old.pinned or not pinned)
+        if same and all(self._index.references.get(name) == found for name in references):
+            # Pulled again and unchanged, as imagePullPolicy Always does all day: no write.
+            image = self.image(found)
+            assert image is not None
+            return image
+        async with self._saving:
+            for name, data in blobs.items():
+                await trio.to_thread.run_sync(write_durably, self._blob_path(name), data)
         if old is not None:
             pinned = pinned or old.pinned
             blobs = {**dict.fromkeys(old.blobs, b""), **blobs}

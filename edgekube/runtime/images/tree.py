@@ -12,7 +12,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from edgekube.runtime.images.beneath import OpenBeneath, remove_tree, walk_beneath
+from edgekube.runtime.images.beneath import OpenBeneath, open_beneath, remove_tree
 from edgekube.runtime.images.faults import LayerFault
 
 OPAQUE_XATTR = "trusted.overlay.opaque"
@@ -86,7 +86,7 @@ class LayerTree:
     """Writes one layer at `root_fd`, over `lower_fds` (bottom first)."""
 
     def __init__(
-        self, root_fd: int, lower_fds: Sequence[int] = (), *, open_beneath: OpenBeneath = walk_beneath
+        self, root_fd: int, lower_fds: Sequence[int] = (), *, open_beneath: OpenBeneath = open_beneath
     ) -> None:
         self.root_fd = root_fd
         self.lower_fds = tuple(lower_fds)

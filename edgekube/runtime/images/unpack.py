@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple, Protocol, cast
 import zstandard
 
 from edgekube.runtime.images import tar
-from edgekube.runtime.images.beneath import OpenBeneath, walk_beneath
+from edgekube.runtime.images.beneath import OpenBeneath, open_beneath
 from edgekube.runtime.images.faults import LayerFault
 from edgekube.runtime.images.tree import Folder, LayerTree, parts_of
 
@@ -213,7 +213,7 @@ def unpack_layer(
     lower_fds: Sequence[int] = (),
     *,
     limits: Limits = Limits(),
-    open_beneath: OpenBeneath = walk_beneath,
+    open_beneath: OpenBeneath = open_beneath,
     alive: "Alive | None" = None,
 ) -> Unpacked:
     """Write the layer in `stream` into the empty folder `root_fd`, over `lower_fds` (bottom first).
