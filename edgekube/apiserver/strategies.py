@@ -1,0 +1,250 @@
+"""What a kind does on the way to the store, beyond what every object does (registry strategies).
+
+Hooks get plain dicts which they own and may change. A strategy has no state; `old` is never changed.
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from edgekube.apiserver import podqos
+from edgekube.types import status
+
+Obj = dict[str, Any]
+
+POD_GRACE_SECONDS = 30
+
+
+class Strategy:
+    """The plain kind: status is not the writer's to set, everything else is."""
+
+    #: a delete without propagationPolicy: "background" or "orphan" (finalizers of dependents)
+    default_propagation = "background"
+    #: a PUT of an absent object creates it
+    create_on_update = False
+    #: a PUT without resourceVersion is allowed
+    unconditional_update = True
+
+    def prepare_create(self, obj: Obj) -> None:
+        obj.pop("status", None)
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        _keep(new, old, "status")
+
+    def prepare_status(self, new: Obj, old: Obj) -> None:
+        """Status and what metadata a status writer may touch; the rest stays."""
+        for key in [key for key in new if key not in ("status", "metadata", "kind", "apiVersion")]:
+            del new[key]
+        for key, value in old.items():
+            if key not in ("status", "metadata"):
+                new[key] = value
+        _keep(new["metadata"], old["metadata"], "labels", "ownerReferences", "finalizers")
+
+    def grace_seconds(self, obj: Obj, asked: int | None) -> int:
+        """Seconds between a delete and the object's end; 0 removes it at once."""
+        return 0
+
+    def after_delete_mark(self, obj: Obj) -> None:
+        """The object has just got its deletionTimestamp."""
+
+    def may_remove(self, obj: Obj) -> bool:
+        """Whether a marked object without finalizers and without grace left can go."""
+        return True
+
+
+def _keep(new: Obj, old: Obj, *names: str) -> None:
+    for name in names:
+        if name in old:
+            new[name] = old[name]
+        else:
+            new.pop(name, None)
+
+
+class Plain(Strategy):
+    """Kinds without a status."""
+
+    def prepare_create(self, obj: Obj) -> None:
+        pass
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        pass
+
+
+class Workload(Strategy):
+    def prepare_create(self, obj: Obj) -> None:
+        obj.pop("status", None)
+        _zero_status(obj)
+
+
+def _zero_status(obj: Obj) -> None:
+    """The status the kind's zero value has, which Kubernetes shows on objects no controller has seen yet."""
+    if obj["kind"] in ("ReplicaSet", "ReplicationController"):
+        obj["status"] = {"replicas": 0}
+    elif obj["kind"] == "StatefulSet":
+        obj["status"] = {"replicas": 0, "availableReplicas": 0}
+    elif obj["kind"] == "DaemonSet":
+        obj["status"] = {
+            "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0
+        }  # fmt: skip
+    else:
+        obj["status"] = {}
+
+
+class Replication(Workload):
+    default_propagation = "orphan"
+
+
+class Job(Workload):
+    """Generates the selector unless manualSelector is set (jobStrategy.generateSelector)."""
+
+    def prepare_create(self, obj: Obj) -> None:
+        super().prepare_create(obj)
+        spec = obj["spec"]
+        if spec.get("manualSelector"):
+            return
+        template = spec.setdefault("template", {})
+        template["metadata"] = metadata = dict(template.get("metadata") or {})
+        metadata["labels"] = labels = dict(metadata.get("labels") or {})
+        uid, name = obj["metadata"]["uid"], obj["metadata"].get("name", "")
+        generated = {"batch.kubernetes.io/controller-uid": uid, "controller-uid": uid}
+        for key, value in generated.items():
+            labels.setdefault(key, value)
+        labels.setdefault("batch.kubernetes.io/job-name", name)
+        labels.setdefault("job-name", name)
+        selector = dict(spec.get("selector") or {})
+        match = dict(selector.get("matchLabels") or {})
+        match.setdefault("batch.kubernetes.io/controller-uid", uid)
+        spec["selector"] = {**selector, "matchLabels": match}
+
+
+class Pod(Strategy):
+    def prepare_create(self, obj: Obj) -> None:
+        obj["status"] = {"phase": "Pending", "qosClass": podqos.qos_class(obj["spec"])}
+        if obj["spec"].get("schedulingGates"):
+            condition = {
+                "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates", "lastProbeTime": None,
+                "lastTransitionTime": None, "observedGeneration": 1,
+            }  # fmt: skip
+            obj["status"]["conditions"] = [{k: v for k, v in condition.items() if v is not None}]
+
+    def prepare_status(self, new: Obj, old: Obj) -> None:
+        new["spec"] = old["spec"]
+        _keep(new["metadata"], old["metadata"], "ownerReferences")
+        status_ = new.get("status")
+        if isinstance(status_, dict) and "qosClass" in old.get("status", {}):
+            status_["qosClass"] = old["status"]["qosClass"]
+
+    def grace_seconds(self, obj: Obj, asked: int | None) -> int:
+        spec = obj.get("spec") or {}
+        grace = asked if asked is not None else spec.get("terminationGracePeriodSeconds", POD_GRACE_SECONDS)
+        if not spec.get("nodeName") or (obj.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
+            return 0
+        return 1 if grace < 0 else int(grace)
+
+
+class Namespace(Strategy):
+    """Goes in two steps: deletion marks it Terminating, and it ends when `finalize` has emptied spec.finalizers."""
+
+    def prepare_create(self, obj: Obj) -> None:
+        spec = dict(obj.get("spec") or {})
+        finalizers = list(spec.get("finalizers") or [])
+        if "kubernetes" not in finalizers:
+            finalizers.append("kubernetes")
+        obj["spec"] = {**spec, "finalizers": finalizers}
+        obj["status"] = {"phase": "Active"}
+        labels = dict(obj["metadata"].get("labels") or {})
+        labels["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
+        obj["metadata"]["labels"] = labels
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        _keep(new, old, "status")
+        new["spec"] = {**(new.get("spec") or {}), "finalizers": (old.get("spec") or {}).get("finalizers", [])}
+        labels = dict(new["metadata"].get("labels") or {})
+        labels["kubernetes.io/metadata.name"] = new["metadata"]["name"]
+        new["metadata"]["labels"] = labels
+
+    def after_delete_mark(self, obj: Obj) -> None:
+        obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+
+    def may_remove(self, obj: Obj) -> bool:
+        return not (obj.get("spec") or {}).get("finalizers")
+
+
+class Node(Strategy):
+    def prepare_create(self, obj: Obj) -> None:
+        """A node registers itself with its status."""
+
+
+class Secret(Plain):
+    def prepare_create(self, obj: Obj) -> None:
+        _fold_string_data(obj)
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        _fold_string_data(new)
+
+
+def _fold_string_data(obj: Obj) -> None:
+    """stringData is write-only: it goes into data (defaults do it where they run; this is for merged objects)."""
+    text = obj.pop("stringData", None)
+    if text:
+        from base64 import b64encode
+
+        obj["data"] = {**(obj.get("data") or {}), **{k: b64encode(v.encode()).decode() for k, v in text.items()}}
+
+
+class Service(Strategy):
+    create_on_update = True
+
+    def prepare_create(self, obj: Obj) -> None:
+        obj["status"] = {"loadBalancer": {}}
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        _keep(new, old, "status")
+
+
+class CreateOnUpdate(Plain):
+    create_on_update = True
+
+
+class Csr(Strategy):
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        new["spec"] = old["spec"]
+        _keep(new, old, "status")
+
+
+class Claim(Strategy):
+    def prepare_create(self, obj: Obj) -> None:
+        obj["status"] = {"phase": "Pending"}
+
+
+class Volume(Strategy):
+    def prepare_create(self, obj: Obj) -> None:
+        obj["status"] = {"phase": "Pending"}
+
+
+PLAIN = Plain()
+WITH_STATUS = Strategy()
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "pod": Pod(),
+    "namespace": Namespace(),
+    "node": Node(),
+    "secret": Secret(),
+    "service": Service(),
+    "workload": Workload(),
+    "job": Job(),
+    "createonupdate": CreateOnUpdate(),
+    "csr": Csr(),
+    "claim": Claim(),
+    "volume": Volume(),
+}
+
+
+def new_uid() -> str:
+    return str(uuid.uuid4())
+
+
+def check_unconditional(allowed: bool, resource_version: str) -> None:
+    if not allowed and not resource_version:
+        raise status.bad_request("metadata.resourceVersion: must be specified for an update")

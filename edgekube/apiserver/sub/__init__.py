@@ -1,0 +1,1 @@
+"""Subresources and reviews, a module each. They get decoded bodies and answer with Structs."""
