@@ -10,7 +10,6 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
@@ -19,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,19 +27,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* sys/mount.h and linux/mount.h disagree in glibc 2.36, so the two calls from the former are declared here. */
-extern int mount(const char *, const char *, const char *, unsigned long, const void *);
-extern int umount2(const char *, int);
-
 #ifndef SYS_openat2
 #define SYS_openat2 437
 #endif
-#ifndef SYS_mount_setattr
-#define SYS_mount_setattr 442
-#endif
 
 #define STACK_BYTES (64 * 1024)
-#define NAMESPACE_BIND 4096UL /* MS_BIND */
 
 static int result(long value) { return value < 0 ? -errno : (int)value; }
 
@@ -69,34 +61,6 @@ int ek_mount(const char *source, const char *target, const char *type, unsigned 
 
 int ek_umount(const char *target, int flags) { return result(umount2(target, flags)); }
 
-int ek_fsopen(const char *type) { return result(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC)); }
-
-int ek_fsconfig(int fs_fd, unsigned int command, const char *key, const char *value, int aux) {
-    return result(syscall(SYS_fsconfig, fs_fd, command, key, value, aux));
-}
-
-int ek_fsmount(int fs_fd, unsigned int attributes) {
-    return result(syscall(SYS_fsmount, fs_fd, FSMOUNT_CLOEXEC, attributes));
-}
-
-int ek_open_tree(int dir_fd, const char *path, unsigned int flags) {
-    return result(syscall(SYS_open_tree, dir_fd, path, flags | OPEN_TREE_CLOEXEC));
-}
-
-int ek_move_mount(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags) {
-    return result(syscall(SYS_move_mount, from_fd, from, to_fd, to, flags));
-}
-
-struct mount_attr_v0 {
-    uint64_t set, clear, propagation, userns_fd;
-};
-
-int ek_mount_setattr(int dir_fd, const char *path, unsigned int flags, uint64_t set, uint64_t clear,
-                     uint64_t propagation, int userns_fd) {
-    struct mount_attr_v0 attributes = {set, clear, propagation, userns_fd < 0 ? 0 : (uint64_t)userns_fd};
-    return result(syscall(SYS_mount_setattr, dir_fd, path, flags, &attributes, sizeof attributes));
-}
-
 int ek_setns(int fd, int kind) { return result(setns(fd, kind)); }
 
 int ek_unshare(int flags) { return result(unshare(flags)); }
@@ -118,6 +82,29 @@ static int run_borrowing(int (*body)(void *), void *argument, int flags) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     free(stack);
     return pid < 0 ? -failure : 0;
+}
+
+struct mount_request {
+    const char *folder, *source, *target, *type;
+    unsigned long flags;
+    const char *data;
+    int failure;
+};
+
+static int mount_child(void *argument) {
+    struct mount_request *request = argument;
+    if (chdir(request->folder) < 0 ||
+        mount(request->source, request->target, request->type, request->flags, request->data) < 0)
+        request->failure = -errno;
+    return 0;
+}
+
+/* With `folder` as the working folder of the call alone, so that options can name paths in it shortly. */
+int ek_mount_from(const char *folder, const char *source, const char *target, const char *type, unsigned long flags,
+                  const char *data) {
+    struct mount_request request = {folder, source, target, type, flags, data, 0};
+    int failure = run_borrowing(mount_child, &request, 0);
+    return failure != 0 ? failure : request.failure;
 }
 
 struct pin {
@@ -167,7 +154,7 @@ static int pin_child(void *argument) {
     for (int i = 0; i < pin->sysctls; i++) STEP(pin->paths[i], write_file(pin->paths[i], pin->values[i]));
     for (int i = 0; i < 3; i++)
         if (targets[i] != NULL)
-            STEP(targets[i], mount(sources[i], targets[i], NULL, NAMESPACE_BIND, NULL) < 0 ? -errno : 0);
+            STEP(targets[i], mount(sources[i], targets[i], NULL, MS_BIND, NULL) < 0 ? -errno : 0);
 #undef STEP
     pin->failed_at = NULL;
     return 0;

@@ -4,16 +4,11 @@
 int ek_openat2(int dir_fd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int64_t ek_fs_type(const char *path);
 
-/* Mounts (mount(2), umount2(2), fsopen(2), mount_setattr(2)). */
+/* Mounts (mount(2), umount2(2)). */
 int ek_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
 int ek_umount(const char *target, int flags);
-int ek_fsopen(const char *type);
-int ek_fsconfig(int fs_fd, unsigned int command, const char *key, const char *value, int aux);
-int ek_fsmount(int fs_fd, unsigned int attributes);
-int ek_open_tree(int dir_fd, const char *path, unsigned int flags);
-int ek_move_mount(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags);
-int ek_mount_setattr(int dir_fd, const char *path, unsigned int flags, uint64_t set, uint64_t clear,
-                     uint64_t propagation, int userns_fd);
+int ek_mount_from(const char *folder, const char *source, const char *target, const char *type, unsigned long flags,
+                  const char *data);
 
 /* Namespaces (setns(2), unshare(2), namespaces(7)). */
 int ek_setns(int fd, int kind);

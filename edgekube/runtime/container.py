@@ -89,7 +89,6 @@ class Container:
 
     async def follow(self, link: ShimLink) -> bool:
         """Reads the shim until the container's end; False when the shim went without telling of one."""
-        self.link = link
         while frames := await link.receive():
             for frame in frames:
                 if frame.kind == shimlink.ANSWER:

@@ -269,6 +269,7 @@ class Engine:
                     link = await self._launch(record)
                     await self._await_start(container, link)
             self._containers[spec.id] = container
+            container.link = link
             self._nursery.start_soon(self._follow, container, link)
         except BaseException as error:
             if link is not None:
@@ -330,9 +331,7 @@ class Engine:
         os.makedirs(f"{snapshot}/upper")
         os.mkdir(f"{snapshot}/work")
         os.mkdir(root)
-        overlay.mount_overlay(
-            layers, f"{snapshot}/upper", f"{snapshot}/work", root, f"{self.paths.container(spec.id)}/l"
-        )
+        overlay.mount_overlay(layers, f"{snapshot}/upper", f"{snapshot}/work", root)
         return root
 
     def _surroundings(self, record: ContainerRecord, pod: _Pod, root: str) -> Surroundings:
@@ -417,7 +416,10 @@ class Engine:
         return RuntimeFailure("RunContainerError", f"OCI runtime create failed: {words}: unknown")
 
     async def _follow(self, container: Container, link: ShimLink) -> None:
-        told = await container.follow(link)
+        try:
+            told = await container.follow(link)
+        finally:
+            link.close()
         if not told:
             await self.settle_lost(container)
         if container.record.pid is not NamespaceMode.CONTAINER and not container.removing:

@@ -1,42 +1,33 @@
 """A container's root file system: an overlay of the image's read-only layers under its own writable one."""
 
-import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Sequence
 
-from edgekube.native.mounts import DETACH, MOUNT_DATA_BYTES_MAX, mount, umount
+from edgekube.native.mounts import DETACH, mount, umount
 
 LAYERS_MAX = 128  # of an image; overlayfs takes 500
 _ESCAPES = str.maketrans({"\\": "\\\\", ":": "\\:", ",": "\\,"})
 
 
-def mount_overlay(layers: Sequence[str], upper: str, work: str, target: str, links: str) -> None:
-    """`layers` bottom first. `links` is a folder that may be made for short names when the options are too long.
+def mount_overlay(layers: Sequence[str], upper: str, work: str, target: str) -> None:
+    """`layers` bottom first, absolute. Raises OSError.
 
-    `volatile`: what a container wrote to its root does not outlive it, so nothing of it need be flushed to the card
-    when it is unmounted. Raises OSError.
+    Layers are named relative to their common folder: their absolute names soon fill the one page of options that the
+    kernel takes. `volatile`: what a container wrote to its root does not outlive it, so nothing of it need be flushed
+    to the card when it is unmounted.
     """
     if not 0 < len(layers) <= LAYERS_MAX:
         raise OSError(errno.EINVAL, f"an image of {len(layers)} layers: 1 to {LAYERS_MAX} are supported", target)
-    lower = list(reversed(layers))
+    folder = os.path.commonpath([os.path.dirname(layer) for layer in layers])
+    lower = [os.path.relpath(layer, folder) for layer in reversed(layers)]
     data = _options(lower, upper, work)
-    if len(os.fsencode(data)) > MOUNT_DATA_BYTES_MAX:
-        os.makedirs(links, exist_ok=True)
-        short = []
-        for number, layer in enumerate(lower):
-            link = f"{links}/{number}"
-            with contextlib.suppress(FileExistsError):
-                os.symlink(layer, link)
-            short.append(link)
-        data = _options(short, upper, work)
     try:
-        mount("overlay", target, "overlay", 0, f"{data},volatile")
+        mount("overlay", target, "overlay", 0, f"{data},volatile", folder=folder)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        mount("overlay", target, "overlay", 0, data)  # before Linux 5.10
+        mount("overlay", target, "overlay", 0, data, folder=folder)  # before Linux 5.10
 
 
 def _options(lower: Sequence[str], upper: str, work: str) -> str:
@@ -71,7 +62,3 @@ def count_entries(folder: str, limit: int) -> int:
         if count >= limit:
             return limit
     return count
-
-
-def remove_small_tree(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

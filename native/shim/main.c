@@ -323,6 +323,8 @@ static void reap(void) {
         if (pid == runc_pid) {
             runc_ended(status);
         } else if (pid == state.pid && !state.exited) {
+            /* It may have written to the fifo, run and ended since the last poll. */
+            if (fifo_fd >= 0) take_fifo();
             if (!state.running) fail("init", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
             container_ended(status);
         } else if (state.pid == 0) {
