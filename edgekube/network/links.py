@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 
 import trio
 
+from edgekube.network.names import LINK_NAME_MAX
 from edgekube.network.netlink import NETLINK_ROUTE, Netlink, NetlinkError
 from edgekube.network.tlv import (
     NLM_F_CREATE,
@@ -46,8 +47,10 @@ IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BR_MCAST_SNOOPING = 1, 5, 23
 IFLA_INET6_ADDR_GEN_MODE = 8
 VETH_INFO_PEER = 1
 
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_CACHEINFO, IFA_FLAGS, IFA_PROTO = 1, 2, 3, 6, 8, 11
 IFA_F_NODAD = 0x02
+VIRTUAL_PROTO = 0x65  # our mark on virtual addresses, from Linux 5.18 on
+VIRTUAL_LABEL = ":ek"  # the same for IPv4 on any kernel
 
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 7, 15
 RT_TABLE_MAIN = 254
@@ -89,8 +92,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LinkAddress:
+    """`virtual` tells the addresses put there with `add_address(virtual=True)`."""
+
     index: int
     interface: Interface
+    virtual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,18 +239,28 @@ class Rtnl:
         found = (parse_address(answer.payload) for answer in answers)
         return [address for address in found if address is not None and index in (0, address.index)]
 
-    def add_address(self, index: int, address: Interface) -> None:
-        """Idempotent. IPv6 addresses go without duplicate address detection, usable at once."""
+    def add_address(self, index: int, address: Interface, *, virtual: bool = False) -> None:
+        """Idempotent. IPv6 addresses go without duplicate address detection, usable at once.
+
+        A virtual address has host scope, hence is never chosen as a source, and a mark to be found by.
+        """
         try:
             self._netlink.request(
                 RTM_NEWADDR,
-                _address(index, address),
+                self._virtual_address(index, address) if virtual else _address(index, address),
                 NLM_F_CREATE | NLM_F_EXCL,
                 what=f"put {address} on link {index}",
             )
         except NetlinkError as error:
             if error.errno != errno.EEXIST:
                 raise
+
+    def _virtual_address(self, index: int, address: Interface) -> bytes:
+        payload = _address(index, address, RT_SCOPE_HOST) + attr_u8(IFA_PROTO, VIRTUAL_PROTO)
+        if address.version == 6:  # knows no host scope: deprecated at once has the same effect
+            return payload + attr(IFA_CACHEINFO, struct.pack("=IIII", 0, 0xFFFFFFFF, 0, 0))
+        label = next((link.name for link in self.links() if link.index == index), "") + VIRTUAL_LABEL
+        return payload + (attr_str(IFA_LABEL, label) if len(label) <= LINK_NAME_MAX else b"")
 
     def delete_address(self, index: int, address: Interface) -> None:
         """Idempotent."""
@@ -327,12 +343,12 @@ def parse_address(payload: bytes) -> LinkAddress | None:
         if family == AF_INET
         else IPv6Interface((int.from_bytes(packed, "big"), prefix))
     )
-    return LinkAddress(index, interface)
+    ours = attrs.get(IFA_PROTO) == bytes((VIRTUAL_PROTO,)) or text(attrs.get(IFA_LABEL, b"")).endswith(VIRTUAL_LABEL)
+    return LinkAddress(index, interface, ours)
 
 
-def _address(index: int, address: Interface) -> bytes:
+def _address(index: int, address: Interface, scope: int = RT_SCOPE_UNIVERSE) -> bytes:
     packed = address.ip.packed
-    scope = RT_SCOPE_UNIVERSE
     family = AF_INET if address.version == 4 else AF_INET6
     payload = _IFADDR.pack(family, address.network.prefixlen, 0, scope, index) + attr(IFA_LOCAL, packed)
     payload += attr(IFA_ADDRESS, packed)
