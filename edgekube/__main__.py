@@ -1,4 +1,4 @@
-"""Entry of the one binary: the command line, and the helper processes the node spawns from itself.
+"""Entry of the one binary: the node, the command line, and the helper processes the node spawns from itself.
 
 Helpers keep heavy imports (cryptography, tar unpacking) out of the node's memory; each is a function main(argv) -> int.
 """
@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-HELPERS = {
+PROGRAMS = {
+    "run": "edgekube.node",
     "_unpack": "edgekube.runtime.images.helper",
     "_pki": "edgekube.pki.helper",
 }
@@ -15,10 +16,10 @@ HELPERS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
-    module = HELPERS.get(words[0], "") if words else ""
+    module = PROGRAMS.get(words[0], "") if words else ""
     if module:
-        helper: Callable[[Sequence[str]], int] = import_module(module).main
-        return helper(words[1:])
+        program: Callable[[Sequence[str]], int] = import_module(module).main
+        return program(words[1:])
     from edgekube.cli.main import main as cli
 
     return cli(words)

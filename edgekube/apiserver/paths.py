@@ -1,7 +1,7 @@
 """What is served beside resources: the root, discovery, version, health, metrics, OpenAPI, OpenID discovery."""
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -39,6 +39,10 @@ class IdentityDocuments(Protocol):
     def jwks(self) -> bytes: ...
 
 
+#: What the composition root adds below a first path segment of its own: (request, path, query) -> response.
+PathHandler = Callable[[Request, str, Mapping[str, str]], Awaitable[Response | None]]
+
+
 class Paths:
     """Answers GET and HEAD of everything that is no resource.
 
@@ -57,6 +61,7 @@ class Paths:
         schemas: SchemaDocuments | None = None,
         identity: IdentityDocuments | None = None,
         server_address: Callable[[], str] = lambda: "",
+        extra: Mapping[str, PathHandler] | None = None,
     ) -> None:
         self._discovery = discovery
         self._version = version_document(version)
@@ -66,10 +71,14 @@ class Paths:
         self._schemas = schemas
         self._identity = identity
         self._server_address = server_address
+        self._extra = extra or {}
 
     async def handle_path(self, request: Request, user: User, query: Sequence[tuple[str, str]]) -> Response | None:
         path = "/" + request.path.strip("/")
         await self._check_access(user, request.method, path)
+        handler = self._extra.get(path[1:].partition("/")[0])
+        if handler is not None:
+            return await handler(request, path, dict(query))
         if request.method not in ("GET", "HEAD"):
             if path in _PUBLIC or path.startswith(_DISCOVERY):
                 raise failure(405, "MethodNotAllowed", f"the server does not allow {request.method} on {path}")

@@ -25,11 +25,13 @@ from edgekube.apiserver.discovery import Catalog, Discovery
 from edgekube.apiserver.health import Check
 from edgekube.apiserver.lanes import Lanes
 from edgekube.apiserver.metrics import Statistics
-from edgekube.apiserver.paths import IdentityDocuments, Paths, SchemaDocuments
+from edgekube.apiserver.paths import IdentityDocuments, PathHandler, Paths, SchemaDocuments
 from edgekube.apiserver.permit import Authorizer, masters_only
 from edgekube.apiserver.request import ApiRequest, ApiResponse, Registry, User
 from edgekube.apiserver.requestinfo import RequestInfo, parse_query, parse_request
-from edgekube.http.messages import HttpError, Response, UpgradeResponse
+from edgekube.apiserver.streams import PodStreams
+from edgekube.client.api import NodeApi
+from edgekube.http.messages import HttpError, PushResponse, Response, UpgradeResponse
 from edgekube.http.server import HttpServer, Limits, Request
 from edgekube.http.sockets import open_tcp_listener, open_unix_listener
 from edgekube.types.status import (
@@ -47,15 +49,15 @@ _BODY_VERBS: Final = frozenset({"create", "update", "patch", "delete", "deleteco
 _NO_CACHE: Final = ("Cache-Control", "no-cache, private")
 _REASONS: Final = {400: "BadRequest", 408: "Timeout", 413: "RequestEntityTooLarge", 500: "InternalError"}
 
-Answer = Response | UpgradeResponse
+Answer = Response | PushResponse | UpgradeResponse
 
 
 class ApiFront:
     """Serves the API of `registry` on unix and TCP sockets.
 
     `version` is the gitVersion to report; `catalog` says what discovery shows; `checks` and `statistics` feed health
-    and metrics. `authorize` is asked for paths and streams; resource requests are authorized in the registry, where
-    in-process clients enter as well.
+    and metrics; `node_api` gives the NodeApi of a node by name, or raises ApiError. `authorize` is asked for paths and
+    streams; resource requests are authorized in the registry, where in-process clients enter as well.
     """
 
     def __init__(
@@ -67,15 +69,20 @@ class ApiFront:
         version: str,
         checks: Mapping[str, Check],
         statistics: Mapping[str, Statistics],
+        node_api: Callable[[str], NodeApi] | None = None,
         schemas: SchemaDocuments | None = None,
         identity: IdentityDocuments | None = None,
         authorize: Authorizer = masters_only,
         server_address: Callable[[], str] = lambda: "",
+        extra_paths: Mapping[str, PathHandler] | None = None,
         limits: Limits | None = None,
         request_seconds_max: float = REQUEST_SECONDS_MAX,
     ) -> None:
         self._registry = registry
         self._authenticator = authenticator
+        self._streams = (
+            None if node_api is None else PodStreams(registry=registry, node_api=node_api, authorize=authorize)
+        )
         self.lanes = Lanes()
         self.http = HttpServer(self._handle, limits=limits, render_error=_render_http_error)
         self._paths = Paths(
@@ -87,6 +94,7 @@ class ApiFront:
             schemas=schemas,
             identity=identity,
             server_address=server_address,
+            extra=extra_paths,
         )
         self._request_seconds_max = request_seconds_max
         self.lanes = Lanes()
@@ -156,6 +164,8 @@ class ApiFront:
             raise timeout("request did not complete within the allotted time")
         if not info.verb:
             raise failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        if self._streams is not None and self._streams.handles(info):
+            return await self._streams.handle(request, user, info, query)
         return await self._resource(request, user, info, values)
 
     async def _resource(self, request: Request, user: User, info: RequestInfo, query: dict[str, str]) -> Response:

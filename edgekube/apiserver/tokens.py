@@ -7,9 +7,9 @@ checked at every use.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -126,9 +126,12 @@ class ServiceAccountTokens:
             nbf=now,
             sub=_subject(bound),
         )
+        return self.sign(claims), now + expiration_seconds
+
+    def sign(self, claims: Claims | Mapping[str, Any]) -> str:
+        """The compact form of a token with these claims (RFC 7515)."""
         payload = f"{self._header}.{_encode(msgspec.json.encode(claims))}"
-        signature = self._signer.sign(payload.encode())
-        return f"{payload}.{_encode(signature)}", now + expiration_seconds
+        return f"{payload}.{_encode(self._signer.sign(payload.encode()))}"
 
     async def authenticate(self, token: str) -> User | None:
         """The ServiceAccount of a bearer token for this API server; None when it is not a token of this issuer.

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from edgekube.client.api import Change, Key
-from edgekube.client.patches import merge_patch
 from edgekube.controllers.framework import Context, Watch
 from edgekube.controllers.owners import is_ready
 from edgekube.types.core_v1 import (
@@ -188,10 +187,11 @@ class EndpointSliceController:
                 )
             )
         elif current.subsets != subsets or current.metadata.labels != labels:
-            wanted = msgspec.structs.replace(current, subsets=subsets)
-            patch: dict[str, Any] = merge_patch(current, wanted)
             removed = {k: None for k in current.metadata.labels if k not in labels}
-            patch["metadata"] = {"uid": current.metadata.uid, "labels": {**labels, **removed}}
+            patch = {
+                "metadata": {"uid": current.metadata.uid, "labels": {**labels, **removed}},
+                "subsets": [msgspec.to_builtins(s) for s in subsets],
+            }
             await self._context.client.patch(Endpoints, meta.name, meta.namespace, patch=patch)
 
 

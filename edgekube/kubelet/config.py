@@ -27,6 +27,8 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Paths are absolute. `now` is cluster time, aware UTC."""
 
     node_name: str
+    version: str  # of EdgeKube
+    kubelet_version: str  # the Kubernetes version it speaks for, v1.36.0+edgekube0.1.0
     data_dir: Path  # pods/<uid>/volumes live here and survive a reboot
     run_dir: Path
     log_dir: Path  # pod logs: <log_dir>/pods/<ns>_<name>_<uid>/<container>/<attempt>.log

@@ -85,7 +85,7 @@ class Containers:
             self._record(name).image = self._services.runtime.images.get(newest.spec.image_id)
             self._read_message(newest)
             if newest.state in (ContainerState.RUNNING, ContainerState.CREATED):
-                self._watch(newest)
+                self._watch(newest).set()
 
     def _record(self, name: str) -> _Record:
         return self._records.setdefault(name, _Record())
@@ -210,7 +210,7 @@ class Containers:
         services.events.event(pod, "Normal", "Created", f"Container created: {container.name}", field_path=field_path)
         services.events.event(pod, "Normal", "Started", f"Container started: {container.name}", field_path=field_path)
         hook = container.lifecycle.postStart if container.lifecycle is not None else None
-        self._watch(status, probing=hook is None)
+        probe = self._watch(status)
         if hook is not None:
             problem = await run_hook(services, pod, container, status, hook)
             if problem:
@@ -218,7 +218,7 @@ class Containers:
                 record.killed_for_restart = True
                 await self.stop(pod, container.name, float(pod.spec.terminationGracePeriodSeconds or 0))
                 return
-            self._probe(status)
+        probe.set()
 
     async def _forget_old(self, name: str) -> None:
         """Keep the newest ended start; the one about to begin makes it the previous one."""
@@ -226,47 +226,24 @@ class Containers:
             self._messages.pop(old.spec.id, None)
             await self._services.runtime.remove_container(old.spec.id)
 
-    def _watch(self, status: ContainerStatus, probing: bool = True) -> None:
+    def _watch(self, status: ContainerStatus) -> trio.Event:
+        """Follow a running container to its end; its probes begin when the returned event is set."""
         assert self._nursery is not None
-        if status.spec.id in self._watching:
-            return
-        scope = trio.CancelScope()
-        self._watching[status.spec.id] = scope
-        self._nursery.start_soon(self._wait_exit, status, scope)
-        if probing:
-            self._probe(status)
+        probe = trio.Event()
+        if status.spec.id not in self._watching:
+            scope = trio.CancelScope()
+            self._watching[status.spec.id] = scope
+            self._nursery.start_soon(self._follow, status, scope, probe)
+        return probe
 
-    def _probe(self, status: ContainerStatus) -> None:
-        assert self._nursery is not None
-        record = self._record(status.spec.name)
-        pod = self._pod_of()
-        try:
-            container = self.find(pod, status.spec.name)
-        except KeyError:
-            return
-        before = self._before.get(status.spec.name)
-        same = before is not None and before.containerID == RUNTIME_PREFIX + status.spec.id
-        record.prober = Prober(
-            self._services,
-            pod,
-            container,
-            status,
-            changed=self._wake,
-            unhealthy=self._on_unhealthy,
-            # After a restart of this process a container that was ready stays so until a probe says otherwise.
-            was_started=same and before is not None and bool(before.started),
-            was_ready=same and before is not None and before.ready,
-        )
-        scope = self._watching.get(status.spec.id)
-        if scope is not None:
-            self._nursery.start_soon(record.prober.run, scope)
-
-    async def _wait_exit(self, status: ContainerStatus, scope: trio.CancelScope) -> None:
+    async def _follow(self, status: ContainerStatus, scope: trio.CancelScope, probe: trio.Event) -> None:
         ended: ContainerStatus | None = None
         with scope:
-            ended = await self._services.runtime.wait_exit(status.spec.id)
-        if self._watching.pop(status.spec.id, None) is not None:
-            scope.cancel()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._probe, status, probe)
+                ended = await self._services.runtime.wait_exit(status.spec.id)
+                nursery.cancel_scope.cancel()
+        self._watching.pop(status.spec.id, None)
         if ended is None:
             return
         record = self._record(status.spec.name)
@@ -277,6 +254,29 @@ class Containers:
         record.crashes += 1
         record.restart_at = trio.current_time() + backoff_seconds(record.crashes)
         self._wake()
+
+    async def _probe(self, status: ContainerStatus, begin: trio.Event) -> None:
+        await begin.wait()
+        pod = self._pod_of()
+        try:
+            container = self.find(pod, status.spec.name)
+        except KeyError:
+            return
+        before = self._before.get(status.spec.name)
+        same = before is not None and before.containerID == RUNTIME_PREFIX + status.spec.id
+        prober = Prober(
+            self._services,
+            pod,
+            container,
+            status,
+            changed=self._wake,
+            unhealthy=self._on_unhealthy,
+            # After a restart of this process a container that was ready stays so until a probe says otherwise.
+            was_started=same and before is not None and bool(before.started),
+            was_ready=same and before is not None and before.ready,
+        )
+        self._record(status.spec.name).prober = prober
+        await prober.run()
 
     def _read_message(self, status: ContainerStatus) -> None:
         """The termination message of an ended container: its file, or the log's tail when policy says so."""

@@ -4,8 +4,6 @@ Pure: ConfigMaps, Secrets and Services come in as lookups. Order and precedence 
 makeEnvironmentVariables): service links, then envFrom, then env; later ones win.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
@@ -126,10 +124,7 @@ def _value(
 
 
 def _decoded(secret: Secret, key: str) -> str:
-    try:
-        return base64.b64decode(secret.data[key], validate=True).decode("utf-8", "surrogateescape")
-    except binascii.Error as error:
-        raise ConfigError(f"key {key} of secret {secret.metadata.name} is not base64: {error}") from None
+    return secret.data[key].decode("utf-8", "surrogateescape")
 
 
 SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")

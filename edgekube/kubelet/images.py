@@ -131,7 +131,7 @@ def docker_credentials(secret: Secret) -> list[Credentials]:
         if key not in secret.data:
             continue
         try:
-            entries = read(base64.b64decode(secret.data[key]))
+            entries = read(secret.data[key])
             for host, entry in entries.items():
                 username, password = entry.username, entry.password
                 if entry.auth and not username:

@@ -125,7 +125,6 @@ class NodeRecord:
 
     def _status(self, old: NodeStatus) -> NodeStatus:
         machine, config = self._machine, self._config
-        info = self._runtime.info()
         resources = {
             "cpu": str(machine.cores),
             "memory": f"{machine.memory // 1024}Ki",
@@ -148,10 +147,10 @@ class NodeRecord:
             nodeInfo=NodeSystemInfo(
                 architecture=machine.architecture,
                 bootID=machine.boot_id,
-                containerRuntimeVersion=f"edgekube://{info['version']}",
+                containerRuntimeVersion=f"edgekube://{config.version}",
                 kernelVersion=machine.kernel,
                 kubeProxyVersion="",
-                kubeletVersion=str(info.get("kubelet", "v1.36.0+edgekube")),
+                kubeletVersion=config.kubelet_version,
                 machineID=machine.machine_id,
                 operatingSystem="linux",
                 osImage=machine.os_image,

@@ -3,7 +3,6 @@
 A payload maps a relative path to (content, mode). ServiceAccount tokens come in already issued.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -112,7 +111,7 @@ def _config_map(
             return {}
         raise ConfigError(f'configmap "{name}" not found')
     data = {key: text.encode() for key, text in found.data.items()}
-    data.update({key: base64.b64decode(value) for key, value in found.binaryData.items()})
+    data.update(found.binaryData)
     return _select(data, items, mode, optional, "config")
 
 
@@ -123,8 +122,7 @@ def _secret(
         if optional:
             return {}
         raise ConfigError(f'secret "{name}" not found')
-    data = {key: base64.b64decode(value) for key, value in found.data.items()}
-    return _select(data, items, mode, optional, "secret")
+    return _select(found.data, items, mode, optional, "secret")
 
 
 def _downward(pod: Pod, items: Sequence[DownwardAPIVolumeFile], mode: int, sources: Sources) -> Payload:

@@ -39,22 +39,21 @@ class Prober:
         self.started = container.startupProbe is None or was_started
         self.ready = self.started and (container.readinessProbe is None or was_ready)
 
-    async def run(self, scope: trio.CancelScope) -> None:
-        """Until the container ends (`scope` is cancelled then)."""
+    async def run(self) -> None:
+        """Until cancelled, when the container ends."""
         container = self._container
-        with scope, trio.CancelScope():
+        self._changed()
+        if container.startupProbe is not None and not self.started:
+            if not await self._startup(container.startupProbe):
+                return
+            self.started = True
+            self.ready = container.readinessProbe is None
             self._changed()
-            if container.startupProbe is not None and not self.started:
-                if not await self._startup(container.startupProbe):
-                    return
-                self.started = True
-                self.ready = container.readinessProbe is None
-                self._changed()
-            async with trio.open_nursery() as nursery:
-                if container.readinessProbe is not None:
-                    nursery.start_soon(self._readiness, container.readinessProbe)
-                if container.livenessProbe is not None:
-                    nursery.start_soon(self._liveness, container.livenessProbe)
+        async with trio.open_nursery() as nursery:
+            if container.readinessProbe is not None:
+                nursery.start_soon(self._readiness, container.readinessProbe)
+            if container.livenessProbe is not None:
+                nursery.start_soon(self._liveness, container.livenessProbe)
 
     async def _delay(self, probe: Probe) -> None:
         """initialDelaySeconds counts from the container's start; a random part of the period spreads the load."""

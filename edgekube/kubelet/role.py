@@ -9,6 +9,7 @@ import trio
 
 from edgekube.client.api import Change, Client
 from edgekube.client.events import EventRecorder
+from edgekube.client.names import key_of, pretty
 from edgekube.kubelet.config import STARTS_AT_ONCE_PER_CORE, KubeletConfig
 from edgekube.kubelet.images import ImageManager
 from edgekube.kubelet.machine import allocatable, look
@@ -23,6 +24,8 @@ from edgekube.types.core_v1 import ConfigMap, Node, Pod, Secret, Service, Servic
 
 log = logging.getLogger(__name__)
 
+WORKER_RESTART_SECONDS = 10.0
+
 
 class Kubelet:
     """Owns the pods of this node. `run` is its task; `worker` is how NodeApi finds a pod."""
@@ -34,6 +37,7 @@ class Kubelet:
         self._runtime = runtime
         self._network = network
         self._config = config
+        self._pods = client.informer(Pod)
         self._workers: dict[str, PodWorker] = {}
         self.events = EventRecorder(client, "kubelet", host=config.node_name, now=config.now)
 
@@ -58,7 +62,7 @@ class Kubelet:
         for folder in (config.data_dir, config.run_dir, config.log_dir):
             folder.mkdir(parents=True, exist_ok=True)
         machine = look(config.data_dir)
-        pods = client.informer(Pod)
+        pods = self._pods
         config_maps, secrets = client.informer(ConfigMap), client.informer(Secret)
         nodes = client.informer(Node)
         services = Services(
@@ -119,13 +123,26 @@ class Kubelet:
         else:
             worker = PodWorker(services, change.new)
             self._workers[uid] = worker
-            nursery.start_soon(self._run_worker, worker)
+            nursery.start_soon(self._run_worker, services, worker)
 
-    async def _run_worker(self, worker: PodWorker) -> None:
-        try:
-            await worker.run()
-        finally:
-            self._workers.pop(worker.uid, None)
+    async def _run_worker(self, services: Services, worker: PodWorker) -> None:
+        """Until the pod is gone. A bug that one pod meets must not end the others: said loudly, begun anew."""
+        while True:
+            try:
+                await worker.run()
+            except Exception:
+                pod = worker.pod
+                log.exception("pod=%s worker failed, begins anew", pretty(key_of(pod)))
+                await trio.sleep(WORKER_RESTART_SECONDS)
+                current = self._pods.get(pod.metadata.namespace, pod.metadata.name)
+                gone = current is None or current.metadata.uid != worker.uid
+                worker = PodWorker(services, pod if gone or current is None else current)
+                if gone:
+                    worker.forget()
+                self._workers[worker.uid] = worker
+            else:
+                self._workers.pop(worker.uid, None)
+                return
 
     def _wake_users(self, kind: str, namespace: str, name: str) -> None:
         for worker in self._workers.values():

@@ -40,6 +40,11 @@ class ContainerView(msgspec.Struct, frozen=True):
     before: ContainerStatus | None = None  # what was reported last (also by an earlier process or boot)
 
 
+def _seconds(stamp: str) -> str:
+    """API times have whole seconds; the runtime's have nine digits more."""
+    return stamp.partition(".")[0].removesuffix("Z") + "Z" if stamp else ""
+
+
 def _terminated(start: RuntimeStatus, message: str) -> ContainerState:
     reason = start.reason or ("Completed" if start.exit_code == 0 else "Error")
     return ContainerState(
@@ -49,8 +54,8 @@ def _terminated(start: RuntimeStatus, message: str) -> ContainerState:
             signal=start.signal,
             reason=reason,
             message=message or start.message,
-            startedAt=start.started_at or start.created_at,
-            finishedAt=start.finished_at,
+            startedAt=_seconds(start.started_at or start.created_at),
+            finishedAt=_seconds(start.finished_at),
         )
     )
 
@@ -63,7 +68,7 @@ def container_status(container: AnyContainer, view: ContainerView, default_reaso
     restarts = view.seen.attempt if view.seen.attempt >= 0 else (before.restartCount if before else 0)
     state = ContainerState(waiting=ContainerStateWaiting(reason=default_reason))
     if newest is not None and newest.state is RuntimeState.RUNNING:
-        state = ContainerState(running=ContainerStateRunning(startedAt=newest.started_at))
+        state = ContainerState(running=ContainerStateRunning(startedAt=_seconds(newest.started_at)))
     elif newest is not None and newest.state in (RuntimeState.EXITED, RuntimeState.UNKNOWN):
         state = _terminated(newest, view.messages.get(newest.spec.id, ""))
     elif before is not None and before.state.terminated is not None and view.waiting is None:
