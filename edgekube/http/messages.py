@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import trio
@@ -76,6 +76,24 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     headers: Sequence[tuple[str, str]] = ()
     body: bytes | AsyncIterator[bytes] = b""
     compress_stream: bool = False
+
+
+class Sender(Protocol):
+    """How a PushResponse writes: `start` once, then `send`. An exception before `start` becomes an error response."""
+
+    async def start(self, status: int, headers: Sequence[tuple[str, str]]) -> None: ...
+
+    async def send(self, chunk: bytes) -> None: ...
+
+
+class PushResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The handler writes the answer itself, for sources that hold a nursery or cancel scope while they flow.
+
+    An async generator cannot do that: its scopes would outlive the server's. `run` is cancelled when the client leaves
+    or the server shuts down.
+    """
+
+    run: Callable[[Sender], Awaitable[None]]
 
 
 class UpgradeResponse(msgspec.Struct, frozen=True, kw_only=True):

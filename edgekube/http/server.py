@@ -24,6 +24,7 @@ from edgekube.http.messages import (
     Headers,
     HttpError,
     Peer,
+    PushResponse,
     Response,
     UpgradeResponse,
     header,
@@ -121,7 +122,8 @@ class Request:
             raise HttpError(408, "the request body took too long to arrive")
 
 
-Handler = Callable[[Request], Awaitable[Response | UpgradeResponse]]
+Answer = Response | PushResponse | UpgradeResponse
+Handler = Callable[[Request], Awaitable[Answer]]
 ErrorRenderer = Callable[[HttpError], Response]
 
 
@@ -252,7 +254,8 @@ class HttpServer:
         except _BROKEN:
             pass  # the peer left: nobody is there to be told
         except Exception as error:
-            self.on_defect(error)
+            if not _peer_left(error):
+                self.on_defect(error)
         finally:
             self.idle.pop(connection, None)
             self._open.discard(connection)
@@ -278,6 +281,13 @@ class HttpServer:
         finally:
             self._slots.release()
             await _close(transport)
+
+
+def _peer_left(error: BaseException) -> bool:
+    """Whether an error is only that of a lost connection, also when a handler's nursery has wrapped it."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_peer_left(inner) for inner in error.exceptions)
+    return isinstance(error, _BROKEN)
 
 
 async def _close(stream: trio.abc.AsyncResource) -> None:
@@ -394,7 +404,9 @@ class _Connection:
         elif not self._body_done:
             keep_alive = keep_alive and await self._drain()
         keep_alive = keep_alive and not server.closing.is_set()
-        await self._send(head, response, keep_alive)
+        if isinstance(response, PushResponse):
+            return await _Push(self, head, keep_alive).run(response)
+        await self.send(head, response, keep_alive)
         return keep_alive
 
     async def _drain(self) -> bool:
@@ -417,7 +429,7 @@ class _Connection:
         self._body_done = False
         response = self.server.render_error(error)
         with contextlib.suppress(*_BROKEN):
-            await self._send(None, response, keep_alive=False)
+            await self.send(None, response, keep_alive=False)
 
     async def _upgrade(self, response: UpgradeResponse) -> None:
         lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in response.headers)]
@@ -425,16 +437,11 @@ class _Connection:
             await self.stream.send_all(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         await response.run(BufferedStream(self.stream, self._parser.leftover))
 
-    async def _send(self, head: RequestHead | None, response: Response, keep_alive: bool) -> None:
+    async def send(self, head: RequestHead | None, response: Response, keep_alive: bool) -> None:
         status, body = response.status, response.body
         head_only = head is not None and head.method == "HEAD"
         bodyless = status in (204, 304) or status < 200
-        out = [f"HTTP/1.1 {status} {reason_phrase(status)}"]
-        out.extend(f"{name}: {value}" for name, value in response.headers)
-        if not keep_alive:
-            out.append("Connection: close")
-        elif head is not None and head.http_1_0:
-            out.append("Connection: keep-alive")
+        out = self.start_lines(head, status, response.headers, keep_alive)
         gzip = self._wants_gzip(head, response)
         if gzip:
             out.append("Content-Encoding: gzip\r\nVary: Accept-Encoding")
@@ -446,11 +453,23 @@ class _Connection:
             data = ("\r\n".join(out) + "\r\n\r\n").encode("latin-1")
             if not (head_only or bodyless):
                 data += body
-            await self._send_bytes(data)
+            await self.send_bytes(data)
         else:
             await self._send_stream(head, out, body, head_only or bodyless, gzip)
         if not keep_alive and not self._body_done:
             await self._linger()
+
+    @staticmethod
+    def start_lines(
+        head: RequestHead | None, status: int, headers: Sequence[tuple[str, str]], keep_alive: bool
+    ) -> list[str]:
+        out = [f"HTTP/1.1 {status} {reason_phrase(status)}"]
+        out.extend(f"{name}: {value}" for name, value in headers)
+        if not keep_alive:
+            out.append("Connection: close")
+        elif head is not None and head.http_1_0:
+            out.append("Connection: keep-alive")
+        return out
 
     def _wants_gzip(self, head: RequestHead | None, response: Response) -> bool:
         """Whether compression is agreed on and pays for itself: only over a network."""
@@ -465,7 +484,7 @@ class _Connection:
             name.lower() == "content-encoding" for name, _ in response.headers
         )
 
-    async def _send_bytes(self, data: bytes) -> None:
+    async def send_bytes(self, data: bytes) -> None:
         """Send within `send_seconds`, or the connection ends: a client that does not read holds nothing for long."""
         self.sending = True
         self.scope.deadline = trio.current_time() + self.server.limits.send_seconds
@@ -481,7 +500,7 @@ class _Connection:
             out.append("Transfer-Encoding: chunked")
         chunks = _gzip_stream(body) if gzip else body
         try:
-            await self._send_bytes(("\r\n".join(out) + "\r\n\r\n").encode("latin-1"))
+            await self.send_bytes(("\r\n".join(out) + "\r\n\r\n").encode("latin-1"))
             if not no_body:
                 await self._pump(chunks, chunked)
         finally:
@@ -491,29 +510,37 @@ class _Connection:
                     if aclose is not None:
                         await aclose()
         if chunked and not no_body:
-            await self._send_bytes(b"0\r\n\r\n")
+            await self.send_bytes(b"0\r\n\r\n")
 
     async def _pump(self, chunks: AsyncIterator[bytes], chunked: bool) -> None:
         """Write a stream until it ends, the server shuts down, or the peer leaves (ConnectionLost)."""
+
+        async def write() -> None:
+            async for chunk in chunks:
+                if chunk:
+                    await self.send_bytes(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                if self.server.closing.is_set():
+                    break
+
+        await self.while_connected(write)
+
+    async def while_connected(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Run `write` until it returns or the server shuts down. Raises ConnectionLost when the peer leaves."""
         failure: Exception | None = None
         lost: list[bool] = []
         async with trio.open_nursery() as nursery:
             self.stream_scope = nursery.cancel_scope
             nursery.start_soon(self._watch_peer, nursery.cancel_scope, lost)
             try:
-                async for chunk in chunks:
-                    if chunk:
-                        await self._send_bytes(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-                    if self.server.closing.is_set():
-                        break
+                await write()
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel()
         self.stream_scope = None
-        if failure is not None:
-            raise failure
         if lost:
             raise ConnectionLost("the client closed the connection while a response was streaming")
+        if failure is not None:
+            raise failure
 
     async def _watch_peer(self, scope: trio.CancelScope, lost: list[bool]) -> None:
         """Read while the answer streams: the end of the peer ends the answer; a pipelined request waits its turn."""
@@ -536,6 +563,47 @@ class _Connection:
             skipped = 0
             while skipped < _LINGER_BYTES_MAX and (data := await transport.receive_some(HTTP_RECEIVE_BYTES)):
                 skipped += len(data)
+
+
+class _Push:
+    """The Sender of a PushResponse on a connection."""
+
+    def __init__(self, connection: _Connection, head: RequestHead, keep_alive: bool) -> None:
+        self._connection = connection
+        self._head = head
+        self._keep_alive = keep_alive
+        self._started = False
+        self._chunked = not head.http_1_0
+
+    async def start(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        assert not self._started, "a response starts once"
+        lines = self._connection.start_lines(self._head, status, headers, self._keep_alive and self._chunked)
+        if self._chunked:
+            lines.append("Transfer-Encoding: chunked")
+        self._started = True
+        await self._connection.send_bytes(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+    async def send(self, chunk: bytes) -> None:
+        assert self._started, "a response starts before it goes on"
+        if chunk and self._head.method != "HEAD":
+            data = b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk
+            await self._connection.send_bytes(data)
+
+    async def run(self, response: PushResponse) -> bool:
+        """Let the handler write. Returns whether the connection can carry another request."""
+        connection = self._connection
+        try:
+            await connection.while_connected(lambda: response.run(self))
+        except HttpError as error:
+            if self._started:
+                raise ConnectionLost(error.message) from error  # too late to say it; a cut stream says it too
+            await connection.send(self._head, connection.server.render_error(error), self._keep_alive)
+            return self._keep_alive
+        if not self._started:
+            await self.start(503, [])
+        if self._chunked and self._head.method != "HEAD":
+            await connection.send_bytes(b"0\r\n\r\n")
+        return self._keep_alive and self._chunked
 
 
 def _gzip(data: bytes) -> bytes:

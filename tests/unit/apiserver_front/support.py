@@ -6,9 +6,44 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edgekube.apiserver.discovery import ServedResource, ServedSubresource, ServedVersion
 from edgekube.apiserver.request import ApiRequest, ApiResponse
 from edgekube.pki.sign import Signer
 from edgekube.types.status import not_found
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+def pods_catalog() -> list[ServedVersion]:
+    """A catalog of configmaps, pods and deployments."""
+    log = ServedSubresource(name="log", kind="Pod", verbs=("get",))
+    scale = ServedSubresource(name="scale", kind="Scale", group="autoscaling", version="v1", verbs=("get", "update"))
+    return [
+        ServedVersion(
+            "",
+            "v1",
+            [
+                ServedResource(
+                    name="configmaps", singular="configmap", kind="ConfigMap", namespaced=True, verbs=VERBS,
+                    short_names=("cm",),
+                ),
+                ServedResource(
+                    name="pods", singular="pod", kind="Pod", namespaced=True, verbs=VERBS, short_names=("po",),
+                    categories=("all",), subresources=(log,),
+                ),
+            ],
+        ),
+        ServedVersion(
+            "apps",
+            "v1",
+            [
+                ServedResource(
+                    name="deployments", singular="deployment", kind="Deployment", namespaced=True, verbs=VERBS,
+                    short_names=("deploy",), categories=("all",), subresources=(scale,),
+                )
+            ],
+        ),
+    ]  # fmt: skip
 
 
 def new_signer() -> Signer:
