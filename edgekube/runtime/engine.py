@@ -272,9 +272,9 @@ class Engine:
             container.link = link
             self._nursery.start_soon(self._follow, container, link)
         except BaseException as error:
-            if link is not None:
-                link.close()
             with trio.move_on_after(CLEAN_SECONDS_MAX, shield=True):
+                if link is not None:
+                    await self._give_up(link)
                 await self.discard(record)
             if isinstance(error, trio.TooSlowError):
                 raise RuntimeFailure(
@@ -393,6 +393,12 @@ class Engine:
             for fd in theirs:
                 os.close(fd)
         return links
+
+    @staticmethod
+    async def _give_up(link: ShimLink) -> None:
+        with trio.move_on_after(KILL_SECONDS_MAX):
+            await link.give_up()
+        link.close()
 
     async def _await_start(self, container: Container, link: ShimLink) -> None:
         folder = self.paths.container(container.id)
@@ -610,7 +616,7 @@ class Engine:
         finally:
             for link in (control, streams):
                 if link is not None:
-                    link.close()
+                    link.close()  # which the shim takes as the end of its exec
             shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod

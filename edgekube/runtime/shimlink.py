@@ -134,6 +134,15 @@ class ShimLink:
             if frames:
                 return frames
 
+    async def give_up(self) -> None:
+        """Tells the shim to kill what it started and waits for its end."""
+        try:
+            await self.send(encode(b"q"))
+            while await self.receive():
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError):
+            return
+
     def unread(self, frames: list[Frame]) -> None:
         """Gives frames back, to be received first."""
         self._unread = frames + self._unread

@@ -40,7 +40,7 @@ static struct {
 } reaped[REAPED_MAX];
 static unsigned reaped_count;
 
-static void fail(const char *stage, int status) {
+__attribute__((noreturn)) static void fail(const char *stage, int status) {
     char text[128];
     snprintf(text, sizeof text, "{\"stage\":\"%s\",\"status\":%d}", stage, status);
     peer_tell('f', text, 0);
@@ -55,6 +55,18 @@ static void fail(const char *stage, int status) {
 }
 
 /* ---- what peers ask for ---- */
+
+/* A start that the orchestrator does not wait for any longer. What runc's own children were doing ends with it. */
+void give_up(void) {
+    if (runc_pid > 0) {
+        kill(runc_pid, SIGKILL);
+        while (waitpid(runc_pid, NULL, 0) < 0 && errno == EINTR) {
+        }
+    }
+    if (state.pid > 0 && !state.exited) kill(state.pid, SIGKILL);
+    unlink("shim.sock");
+    _exit(2);
+}
 
 int container_signal(int number) {
     if (state.pid <= 0 || state.exited) return ESRCH;
@@ -438,6 +450,12 @@ static void adopt_connections(void) {
         peer_add(fd);
     }
     syscall(SYS_close_range, 3 + BORN_FDS_MAX, ~0U, 0);
+    /* Their greetings were written before we were started: read them before anything can happen worth telling. */
+    for (int round = 0; round < 4; round++) {
+        struct pollfd fds[PEERS_MAX];
+        int count = peer_poll(fds);
+        if (poll(fds, (nfds_t)count, 0) > 0) peer_handle(fds, count);
+    }
 }
 
 int main(int argc, char **argv) {

@@ -161,6 +161,8 @@ static void handle_frame(struct peer *peer) {
             format_state(text, sizeof text);
             send_frame(peer, 'h', text, strlen(text));
             break;
+        case 'q':
+            give_up();
         case 'c':
             if (peer->flags & GIVE_STDIN) stdin_close();
             break;

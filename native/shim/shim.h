@@ -8,6 +8,7 @@
  * Protocol, version 1. A frame is a 32-bit little-endian payload length, one byte of type, the payload. From a peer:
  *   H version flags   first frame of every connection; flags: 1 stdout, 2 stderr, 4 stdin, 8 exit
  *   i bytes           standard input;  c  end of standard input
+ *   q  give up: kill what was started, and end
  *   w rows columns    (16 bits each) terminal size;  k number  (32 bits) signal;  l  reopen the log
  * From the shim:
  *   h json   answer to H, the state;  s json  the container runs;  f json  it could not be started, the shim ends
@@ -63,6 +64,7 @@ extern struct options options;
 extern struct state state;
 
 /* main.c: what peers ask for */
+void give_up(void) __attribute__((noreturn));
 int container_signal(int number);
 int container_resize(int rows, int columns);
 size_t stdin_space(void);
