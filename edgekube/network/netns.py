@@ -11,19 +11,14 @@ from typing import TypeVar
 
 from edgekube.network.api import NetworkFailure
 
-CLONE_NEWNET = 0x40000000
-
 T = TypeVar("T")
 
 
-def setns(fd: int, kind: int) -> None:
-    """setns(2) for the calling thread. Raises OSError."""
-    import ctypes
+def enter(fd: int) -> None:
+    """Move the calling thread into the network namespace of a descriptor. Raises OSError."""
+    from edgekube.native.namespaces import Namespace, setns  # only who enters a namespace needs the extension
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(fd, kind) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    setns(fd, Namespace.NET)
 
 
 def run_in_netns(path: str, work: Callable[[], T]) -> T:
@@ -35,11 +30,11 @@ def run_in_netns(path: str, work: Callable[[], T]) -> T:
     result: list[T] = []
     failure: list[BaseException] = []
 
-    def enter() -> None:
+    def inside() -> None:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                setns(fd, CLONE_NEWNET)
+                enter(fd)
             finally:
                 os.close(fd)
         except OSError as error:
@@ -50,7 +45,7 @@ def run_in_netns(path: str, work: Callable[[], T]) -> T:
         except BaseException as error:  # handed to the caller, who raises it
             failure.append(error)
 
-    thread = threading.Thread(target=enter, name="netns")
+    thread = threading.Thread(target=inside, name="netns")
     thread.start()
     thread.join()
     if failure:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import trio
 
-from edgekube.network.netns import CLONE_NEWNET, run_in_netns, setns
+from edgekube.network.netns import enter, run_in_netns
 
 T = TypeVar("T")
 
@@ -78,11 +78,11 @@ class NetLab:
         back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         there = os.open(self.path(name), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            setns(there, CLONE_NEWNET)
+            enter(there)
             try:
                 yield
             finally:
-                setns(back, CLONE_NEWNET)
+                enter(back)
         finally:
             os.close(there)
             os.close(back)
