@@ -46,7 +46,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forb
     node_taint: tuple[str, ...] = ()
     max_pods: int = 110
     load_balancer_pool: tuple[str, ...] = ()
-    load_balancer_interface: str = ""
     resolv_conf: str = "/etc/resolv.conf"
     cgroup_root: str = "edgekube"
     registries: str = "/etc/edgekube/registries.yaml"
@@ -94,7 +93,6 @@ HELP = {
     "max_pods": "most pods on this node",
     "load_balancer_pool": "addresses for LoadBalancer Services, a CIDR or first-last; may be repeated "
     "(default: the node's own address serves)",
-    "load_balancer_interface": "link the pool's addresses are announced on (default: that of the default route)",
     "resolv_conf": "resolver configuration of the node, for forwarding and for dnsPolicy Default",
     "cgroup_root": "cgroup all pods live under",
     "registries": "file with registry mirrors and credentials",

@@ -29,6 +29,8 @@ from edgekube.apiserver.server import ApiFront
 from edgekube.apiserver.tokens import ServiceAccountTokens
 from edgekube.client.api import Client
 from edgekube.clock import ClusterClock, LoopLag, floor_of
+from edgekube.cloud import role as cloud
+from edgekube.cloud.config import CloudConfig
 from edgekube.config import ConfigFailure, NodeConfig
 from edgekube.controllers import role as controllers
 from edgekube.dns import role as dns
@@ -174,6 +176,8 @@ class Node:
                 await nursery.start(self._controllers, client, pki, service_cidr)
                 if "proxy" not in settings.disable:
                     await nursery.start(self._proxy, client, cluster_cidr, service_cidr)
+                if "cloud" not in settings.disable:
+                    await nursery.start(self._cloud, client)
                 await nursery.start(kubelet.run)
                 if "dns" not in settings.disable:
                     await nursery.start(self._dns, client, cluster_cidr, service_cidr)
@@ -251,6 +255,16 @@ class Node:
             served_here=served,
         )
         await proxy.run(client=client("kube-proxy"), config=made, task_status=task_status)
+
+    async def _cloud(self, client: Any, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        made = CloudConfig(
+            node_name=self.settings.node_name,
+            pools=self.settings.load_balancer_pool,
+            reserved_ports=(("TCP", self.settings.listen_address[1]), ("TCP", 10250), ("TCP", 22)),
+        )
+        await cloud.run(
+            client=client("cloud-controller-manager"), config=made, now=self.clock.now, task_status=task_status
+        )
 
     async def _dns(
         self,

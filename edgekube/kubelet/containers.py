@@ -21,7 +21,7 @@ from edgekube.kubelet.spec import AnyContainer
 from edgekube.kubelet.status import RUNTIME_PREFIX, ContainerView
 from edgekube.runtime.api import ContainerSpec, ContainerState, ContainerStatus, Image, RuntimeFailure
 from edgekube.types.core_v1 import ContainerStatus as ReportedStatus
-from edgekube.types.core_v1 import Pod
+from edgekube.types.core_v1 import Pod, PodStatus
 from edgekube.types.time import parse_time
 
 log = logging.getLogger(__name__)
@@ -53,16 +53,21 @@ class Containers:
         self._pod_of: Callable[[], Pod] = lambda: pod
         self._records: dict[str, _Record] = {}
         self._messages: dict[str, str] = {}
-        self._before: dict[str, ReportedStatus] = {
-            s.name: s
-            for s in (
-                *pod.status.initContainerStatuses,
-                *pod.status.containerStatuses,
-                *pod.status.ephemeralContainerStatuses,
-            )
-        }
+        self._before: dict[str, ReportedStatus] = {}
+        self.remember(pod.status)
         self._nursery: trio.Nursery | None = None
         self._watching: dict[str, trio.CancelScope] = {}
+
+    def remember(self, status: PodStatus) -> None:
+        """What was reported last: all there is to say of a container once the runtime has let go of it."""
+        self._before = {
+            s.name: s
+            for s in (
+                *status.initContainerStatuses,
+                *status.containerStatuses,
+                *status.ephemeralContainerStatuses,
+            )
+        }
 
     def find(self, pod: Pod, name: str) -> AnyContainer:
         for container in build.all_containers(pod):

@@ -134,6 +134,8 @@ class PodWorker:
             await self._report()
             await self._finish()
             return float("inf")
+        if not pod.status.startTime:
+            await self._report()  # accepted: before a slow mount or pull, so that a user sees what is waited for
         await self._ensure_sandbox()
         await self._files.prepare(pod, self._ips)
         for kill in plan.kills:
@@ -142,6 +144,8 @@ class PodWorker:
         wake_at = min(plan.wake_at, deadline_at, self._files.refresh_at)
         for name, reason in plan.waiting.items():
             self._containers.hold(pod, name, reason)
+        if plan.starts and not pod.status.podIP:
+            await self._report()
         for start in plan.starts:
             wake_at = min(wake_at, await self._start(pod, start))
         return wake_at
@@ -328,6 +332,7 @@ class PodWorker:
                 subresource="status",
             )
             self._reported = status
+            self._containers.remember(status)
         except ApiError as error:
             if error.code == 404:
                 return
