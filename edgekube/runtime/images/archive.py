@@ -171,9 +171,12 @@ def _blob(read: Read, descriptor: manifest.Descriptor, size_max: int) -> bytes:
 
 def _names(entry: manifest.Descriptor) -> list[reference.Reference]:
     notes = entry.annotations or {}
-    name = notes.get(NAME_ANNOTATION) or notes.get(REF_ANNOTATION) or ""
+    name = notes.get(NAME_ANNOTATION, "")
+    short = notes.get(REF_ANNOTATION, "")
     # A bare word in ref.name is a tag of a repository that the archive does not name.
-    if not name or not ("/" in name or ":" in name):
+    if not name and ("/" in short or ":" in short):
+        name = short
+    if not name:
         return []
     try:
         return [reference.parse(name)]

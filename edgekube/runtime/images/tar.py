@@ -313,8 +313,6 @@ class Reader:
         expected, rest = None, b""
         while expected is None or len(numbers) < expected:
             *lines, rest = (rest + self.take(BLOCK)).split(b"\n")
-            if len(rest) > 20:
-                raise LayerFault("sparse map is malformed")
             for line in lines:
                 if expected is None:
                     expected = 2 * _decimal(line, "sparse map")
@@ -322,6 +320,9 @@ class Reader:
                         raise LayerFault("sparse map is too long")
                 elif len(numbers) < expected:
                     numbers.append(_decimal(line, "sparse map"))
+            # What follows the last number is padding.
+            if len(rest) > 20 and (expected is None or len(numbers) < expected):
+                raise LayerFault("sparse map is malformed")
         return size, _pairs(numbers, size)
 
 
