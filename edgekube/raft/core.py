@@ -49,6 +49,8 @@ from edgekube.raft.tracker import Tracker
 # How many bytes of entries to look at at once when searching for unapplied membership changes.
 SCAN_SIZE: Final = 1 << 20
 
+_FOR_ALL_ROLES: Final = frozenset({MSG_VOTE, MSG_PRE_VOTE, MSG_HUP, MSG_STORAGE_APPEND_RESP, MSG_STORAGE_APPLY_RESP})
+
 
 class Raft:
     """One member. `rawnode.RawNode` is its interface; the attributes are for the role modules and for tests."""
@@ -250,7 +252,9 @@ class Raft:
             else:
                 self.become_follower(term, NO_MEMBER)
 
-        if kind in (MSG_VOTE, MSG_PRE_VOTE):
+        if kind not in _FOR_ALL_ROLES:
+            self._step_role(self, message)
+        elif kind in (MSG_VOTE, MSG_PRE_VOTE):
             self._answer_vote(message)
         elif kind == MSG_HUP:
             self.hup(CampaignType.PRE_ELECTION if self.pre_vote else CampaignType.ELECTION)
@@ -259,11 +263,9 @@ class Raft:
                 self.log.unstable.stable_to(message.index, message.log_term)
             if message.snapshot is not None:
                 self.snapshot_applied(message.snapshot)
-        elif kind == MSG_STORAGE_APPLY_RESP:
-            if message.entries:
-                self.entries_applied(message.entries)
-        else:
-            self._step_role(self, message)
+        elif message.entries:
+            size = entries_size(message.entries) if self.log.applying_size_max < NO_LIMIT else 0
+            self.entries_applied(message.entries, size)
 
     @property
     def _in_lease(self) -> bool:
@@ -360,9 +362,8 @@ class Raft:
         self.log.unstable.stable_snapshot_to(snapshot.index)
         self.applied_to(max(snapshot.index, self.log.applied), 0)
 
-    def entries_applied(self, entries: Sequence[Entry]) -> None:
-        """Committed entries were applied."""
-        size = entries_size(entries) if self.log.applying_size_max < NO_LIMIT else 0
+    def entries_applied(self, entries: Sequence[Entry], size: int) -> None:
+        """Committed entries were applied, `size` bytes of them as `accept_applying` was told."""
         self.applied_to(entries[-1].index, size)
         if self.max_uncommitted_size < NO_LIMIT:
             self.uncommitted_size = max(self.uncommitted_size - payloads_size(entries), 0)

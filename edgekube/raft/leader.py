@@ -13,8 +13,6 @@ from edgekube.raft.errors import (
 from edgekube.raft.messages import (
     MSG_APP,
     MSG_APP_RESP,
-    MSG_BEAT,
-    MSG_CHECK_QUORUM,
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
     MSG_PROP,
@@ -45,25 +43,17 @@ PENDING_READS_MAX: Final = 4096
 
 def step(raft: "Raft", message: Message) -> None:
     """Act on a message of the present term as leader."""
-    kind = message.type
-    if kind == MSG_PROP:
-        _propose(raft, message)
-        return
-    if kind == MSG_BEAT:
-        bcast_heartbeat(raft)
-        return
-    if kind == MSG_CHECK_QUORUM:
-        _check_quorum(raft)
-        return
-    if kind == MSG_READ_INDEX:
-        _read_index(raft, message)
-        return
-    member = message.from_
+    kind, member = message.type, message.from_
     progress = raft.tracker.progress.get(member)
-    if progress is None:
-        return
     if kind == MSG_APP_RESP:
-        _append_response(raft, message, progress)
+        if progress is not None:
+            _append_response(raft, message, progress)
+    elif kind == MSG_PROP:
+        _propose(raft, message)
+    elif kind == MSG_READ_INDEX:
+        _read_index(raft, message)
+    elif progress is None:
+        return
     elif kind == MSG_HEARTBEAT_RESP:
         _heartbeat_response(raft, message, progress)
     elif kind == MSG_SNAP_STATUS:

@@ -168,7 +168,7 @@ class Log:
 
     def next_committed(self, allow_unstable: bool) -> Sequence[Entry]:
         """Committed entries to apply next, within the limit on what is being applied."""
-        if not self.has_next_committed(allow_unstable):
+        if self.applying >= self.committed or not self.has_next_committed(allow_unstable):
             return ()
         size_max = self.applying_size_max
         if size_max < NO_LIMIT:

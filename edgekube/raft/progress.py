@@ -25,16 +25,18 @@ SNAPSHOT: Final = ProgressState.StateSnapshot
 class Inflights:
     """The sliding window of appends sent and not yet acknowledged: (last index, payload bytes) of each.
 
-    The byte limit is soft by one message, so that an entry larger than the limit can travel at all.
+    `full` says that nothing more may be sent. The byte limit is soft by one message, so that an entry larger than the
+    limit can travel at all.
     """
 
-    __slots__ = ("_bytes", "_bytes_max", "_count_max", "_window")
+    __slots__ = ("_bytes", "_bytes_max", "_count_max", "_window", "full")
 
     def __init__(self, count_max: int, bytes_max: int) -> None:
         self._count_max = count_max
         self._bytes_max = bytes_max
         self._bytes = 0
         self._window: deque[tuple[int, int]] = deque()
+        self.full = False
 
     def __len__(self) -> int:
         return len(self._window)
@@ -46,22 +48,20 @@ class Inflights:
         assert not window or window[-1][0] < index, "appends were sent out of order"
         window.append((index, size))
         self._bytes += size
+        self.full = len(window) >= self._count_max or self._bytes >= self._bytes_max
 
     def free_to(self, index: int) -> None:
         """Forget the appends up to and including `index`: the member has stored them."""
         window = self._window
         while window and window[0][0] <= index:
             self._bytes -= window.popleft()[1]
+        self.full = len(window) >= self._count_max or self._bytes >= self._bytes_max
 
     def reset(self) -> None:
         """Forget all of them."""
         self._window.clear()
         self._bytes = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing more may be sent."""
-        return len(self._window) >= self._count_max or self._bytes >= self._bytes_max
+        self.full = False
 
 
 class Progress:

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from edgekube.raft import confchange, validate
 from edgekube.raft.confchange import ConfChange, ConfChangeV2
 from edgekube.raft.config import Config
@@ -25,7 +27,6 @@ from edgekube.raft.errors import PeerNotFoundError
 from edgekube.raft.messages import (
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,
-    MSG_APP,
     MSG_FORGET_LEADER,
     MSG_HUP,
     MSG_PROP,
@@ -38,13 +39,13 @@ from edgekube.raft.messages import (
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
     NO_LIMIT,
+    RESPONSES,
     ConfState,
     Entry,
     HardState,
     Message,
     Snapshot,
     entries_size,
-    is_response,
 )
 from edgekube.raft.progress import Progress
 from edgekube.raft.readonly import ReadState
@@ -59,43 +60,21 @@ class SoftState(NamedTuple):
     state: StateType
 
 
-class Ready:
+class Ready(Struct, eq=False, gc=False, frozen=True):
     """Everything a member wants done. Nothing in it is changed later, and all of it may be kept.
 
     `soft_state`, `hard_state` and `snapshot` are None when they did not change. `must_sync` says that `hard_state` and
     `entries` have to be durable before `messages` leave; without it, losing them in a crash is harmless.
     """
 
-    __slots__ = (
-        "committed_entries",
-        "entries",
-        "hard_state",
-        "messages",
-        "must_sync",
-        "read_states",
-        "snapshot",
-        "soft_state",
-    )
-
-    def __init__(
-        self,
-        soft_state: SoftState | None,
-        hard_state: HardState | None,
-        read_states: Sequence[ReadState],
-        entries: Sequence[Entry],
-        snapshot: Snapshot | None,
-        committed_entries: Sequence[Entry],
-        messages: list[Message],
-        must_sync: bool,
-    ) -> None:
-        self.soft_state = soft_state
-        self.hard_state = hard_state
-        self.read_states = read_states
-        self.entries = entries
-        self.snapshot = snapshot
-        self.committed_entries = committed_entries
-        self.messages = messages
-        self.must_sync = must_sync
+    soft_state: SoftState | None
+    hard_state: HardState | None
+    read_states: Sequence[ReadState]
+    entries: Sequence[Entry]
+    snapshot: Snapshot | None
+    committed_entries: Sequence[Entry]
+    messages: list[Message]
+    must_sync: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +106,7 @@ class Statistics:
     inflight_appends: int
 
 
-class _Pending(NamedTuple):
+class _Pending(Struct, eq=False, gc=False, frozen=True):
     """What `advance` has to report for the Ready that is out: what became durable, and what was applied."""
 
     own_messages: list[Message]
@@ -136,6 +115,7 @@ class _Pending(NamedTuple):
     stable_term: int
     snapshot: Snapshot | None
     committed_entries: Sequence[Entry]
+    committed_size: int
 
 
 class RawNode:
@@ -167,7 +147,7 @@ class RawNode:
             assert sender in (LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD), f"no worker has address {sender}"
         else:
             validate.check(message, raft.id)
-            if message.type != MSG_APP and is_response(message.type) and sender not in raft.tracker.progress:
+            if message.type in RESPONSES and sender not in raft.tracker.progress:
                 raise PeerNotFoundError
         raft.step(message)
 
@@ -266,20 +246,19 @@ class RawNode:
         if read_states:
             raft.read_states = []
         raft.msgs, raft.after_append = [], []
+        size = entries_size(committed) if committed and log.applying_size_max < NO_LIMIT else 0
         if self._async:
             self._add_storage_messages(ready, after_append)
         else:
             own: list[Message] = []
             for message in after_append:
                 (own if message.to == raft.id else messages).append(message)
-            reports = bool(unstable.entries) or snapshot is not None
-            if own or reports or committed:
+            if own or committed or unstable.entries or snapshot is not None:
                 # The end of the log is durable when all of this Ready is, whichever Readys it was handed out in.
-                end = (log.last_index, log.last_term) if unstable.entries else (0, 0)
-                self._pending = _Pending(own, raft.term if reports else 0, *end, snapshot, committed)
+                index, term = (log.last_index, log.last_term) if unstable.entries else (0, 0)
+                self._pending = _Pending(own, raft.term, index, term, snapshot, committed, size)
         unstable.accept_in_progress()
         if committed:
-            size = entries_size(committed) if log.applying_size_max < NO_LIMIT else 0
             log.accept_applying(committed[-1].index, size, not self._async)
         return ready
 
@@ -338,7 +317,7 @@ class RawNode:
         if pending.snapshot is not None:
             raft.snapshot_applied(pending.snapshot)
         if pending.committed_entries:
-            raft.entries_applied(pending.committed_entries)
+            raft.entries_applied(pending.committed_entries, pending.committed_size)
 
     def status(self) -> Status:
         """The present state, with the progress of everybody if this member leads."""

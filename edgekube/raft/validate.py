@@ -8,9 +8,9 @@ from typing import Final
 
 from edgekube.raft.errors import LocalMessageError, RaftProtocolError
 from edgekube.raft.messages import (
+    LOCAL,
     MSG_APP,
     MSG_APP_RESP,
-    MSG_FORGET_LEADER,
     MSG_PRE_VOTE_RESP,
     MSG_PROP,
     MSG_READ_INDEX,
@@ -21,7 +21,6 @@ from edgekube.raft.messages import (
     EntryType,
     Message,
     MessageType,
-    is_local,
 )
 
 # Beyond any term or index that a working group reaches. A member that was talked into a higher one could not go on:
@@ -34,11 +33,14 @@ _ENTRY_TYPE_MAX: Final = max(EntryType)
 # What a member sends to itself when storage writes are asynchronous.
 _TO_SELF: Final = frozenset({MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_TRANSFER_LEADER})
 
+# What a follower passes on for somebody else.
+_WITHOUT_TERM: Final = frozenset({MSG_PROP, MSG_READ_INDEX})
+
 
 def check(message: Message, receiver: int) -> None:
     """Raise `RaftProtocolError` when no member in order would send this message to `receiver`."""
     kind, sender = message.type, message.from_
-    if is_local(kind) or kind == MSG_FORGET_LEADER:
+    if kind in LOCAL:
         raise LocalMessageError
     if not 0 <= kind <= _KIND_MAX:
         raise RaftProtocolError(f"message type {kind} of {sender} is unknown")
@@ -46,15 +48,15 @@ def check(message: Message, receiver: int) -> None:
         raise RaftProtocolError(f"{MessageType(kind).name} has no sender")
     if sender == receiver and (kind not in _TO_SELF or message.reject):
         raise RaftProtocolError(f"{MessageType(kind).name} claims to come from {sender}, its receiver")
-    if kind in (MSG_PROP, MSG_READ_INDEX):
-        if message.term != 0:
-            raise RaftProtocolError(f"{MessageType(kind).name} of {sender} has a term")
-    elif message.term <= 0:
-        raise RaftProtocolError(f"{MessageType(kind).name} of {sender} has no term")
-    if message.term >= NUMBER_MAX or not (0 <= message.index < NUMBER_MAX and 0 <= message.commit < NUMBER_MAX):
+    term = message.term
+    if not 0 <= term < NUMBER_MAX or not 0 <= message.index < NUMBER_MAX > message.commit >= 0:
         raise RaftProtocolError(f"{MessageType(kind).name} of {sender} has an impossible term, index or commit index")
+    if (term == 0) != (kind in _WITHOUT_TERM):
+        raise RaftProtocolError(f"{MessageType(kind).name} of {sender} has term {term}")
     if kind == MSG_APP:
         _check_append(message)
+    elif kind == MSG_APP_RESP:
+        return
     elif kind == MSG_SNAP:
         _check_snapshot(message)
     elif kind == MSG_PROP:

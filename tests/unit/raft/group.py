@@ -50,7 +50,7 @@ class StateMachine(MemoryStorage):
         self.apply_snapshot(snapshot)
         self.conf_state = snapshot.conf_state
         self.applied_index, self.applied_term = snapshot.index, snapshot.term
-        self.values = msgspec.msgpack.decode(snapshot.data, type=list[bytes])
+        self.values = msgspec.msgpack.decode(snapshot.data, type=list[bytes]) if snapshot.data else []
 
 
 class Group:

@@ -56,18 +56,61 @@ messages = st.builds(
 @st.composite
 def appends(draw: st.DrawFn) -> Message:
     """Appends that hang together, so that they get past the outer checks."""
-    index, log_term = draw(small), draw(small)
-    term = draw(st.integers(min_value=log_term, max_value=9))
-    carried = []
+    index, log_term = draw(st.sampled_from([(0, 0), (1, 1), (2, 1), (3, 2), (5, 3)]))
+    term = draw(st.integers(min_value=max(log_term, 1), max_value=5))
+    prior, carried = log_term, []
     for position in range(draw(st.integers(min_value=0, max_value=4))):
         log_term = draw(st.integers(min_value=log_term, max_value=term))
         kind = draw(st.integers(min_value=0, max_value=2))
         carried.append(Entry(log_term, index + 1 + position, kind, draw(payloads)))
-    return Message(MessageType.MsgApp, 1, draw(members), term, draw(small), index, draw(numbers), tuple(carried))
+    return Message(MessageType.MsgApp, 1, draw(members), term, prior, index, draw(small), tuple(carried))
+
+
+@st.composite
+def plausible(draw: st.DrawFn) -> Message:
+    """Messages of other members that nearly fit the state: terms and positions are low, as they are in the group."""
+    low = st.integers(min_value=0, max_value=4)
+    term = draw(st.sampled_from([1, 1, 1, 1, 2, 3, 4]))
+    kind = draw(
+        st.sampled_from(
+            [
+                MessageType.MsgAppResp,
+                MessageType.MsgAppResp,
+                MessageType.MsgHeartbeat,
+                MessageType.MsgHeartbeatResp,
+                MessageType.MsgPreVote,
+                MessageType.MsgPreVoteResp,
+                MessageType.MsgSnap,
+                MessageType.MsgTimeoutNow,
+                MessageType.MsgTransferLeader,
+                MessageType.MsgVote,
+                MessageType.MsgVoteResp,
+            ]
+        )
+    )
+    snapshot = None
+    if kind == MessageType.MsgSnap:
+        voters = draw(st.sets(st.integers(min_value=1, max_value=5), min_size=1, max_size=4))
+        outgoing = draw(st.sampled_from([(), (), (1, 2, 3)]))
+        learners = {1} - voters - set(outgoing)
+        state = ConfState(tuple(voters), tuple(learners), outgoing, (), bool(outgoing))
+        snapshot = Snapshot(draw(low), draw(st.integers(min_value=1, max_value=term)), state)
+    return Message(
+        kind,
+        1,
+        draw(st.integers(min_value=2, max_value=4)),
+        term,
+        draw(low),
+        draw(low),
+        draw(low),
+        reject=draw(st.booleans()),
+        reject_hint=draw(low),
+        snapshot=snapshot,
+    )
 
 
 actions = st.sampled_from(["tick", "propose", "campaign", "read", "settle", "change", "transfer"])
-steps = st.one_of(messages, appends(), st.tuples(actions, members, changes))
+steps = st.one_of(messages, appends(), plausible(), plausible(), st.tuples(actions, members, changes))
 SETTINGS = [
     {},
     {"check_quorum": True, "pre_vote": True, "step_down_on_removal": True},
