@@ -32,7 +32,7 @@ class SchemaDocuments(Protocol):
 
 
 class IdentityDocuments(Protocol):
-    """OpenID discovery of the ServiceAccount issuer."""
+    """OpenID discovery of the ServiceAccount issuer (`ServiceAccountTokens`)."""
 
     def configuration(self) -> bytes: ...
 

@@ -25,11 +25,13 @@ from edgekube.apiserver.discovery import Catalog, Discovery
 from edgekube.apiserver.health import Check
 from edgekube.apiserver.lanes import Lanes
 from edgekube.apiserver.metrics import Statistics
-from edgekube.apiserver.paths import IdentityDocuments, PathHandler, Paths, SchemaDocuments
+from edgekube.apiserver.paths import PathHandler, Paths, SchemaDocuments
 from edgekube.apiserver.permit import Authorizer, masters_only
 from edgekube.apiserver.request import ApiRequest, ApiResponse, Registry, User
 from edgekube.apiserver.requestinfo import RequestInfo, parse_query, parse_request
 from edgekube.apiserver.streams import PodStreams
+from edgekube.apiserver.tokenreviews import TokenReviews
+from edgekube.apiserver.tokens import ServiceAccountTokens
 from edgekube.client.api import NodeApi
 from edgekube.http.messages import HttpError, PushResponse, Response, UpgradeResponse
 from edgekube.http.server import HttpServer, Limits, Request
@@ -71,14 +73,16 @@ class ApiFront:
         statistics: Mapping[str, Statistics],
         node_api: Callable[[str], NodeApi] | None = None,
         schemas: SchemaDocuments | None = None,
-        identity: IdentityDocuments | None = None,
+        identity: ServiceAccountTokens | None = None,
         authorize: Authorizer = masters_only,
         server_address: Callable[[], str] = lambda: "",
         extra_paths: Mapping[str, PathHandler] | None = None,
         limits: Limits | None = None,
         request_seconds_max: float = REQUEST_SECONDS_MAX,
     ) -> None:
-        self._registry = registry
+        self._registry: Registry = registry
+        if identity is not None:
+            self._registry = TokenReviews(registry, tokens=identity, authorize=authorize)
         self._authenticator = authenticator
         self._streams = (
             None if node_api is None else PodStreams(registry=registry, node_api=node_api, authorize=authorize)

@@ -20,13 +20,6 @@ from edgekube.pki.sign import Signer
 from edgekube.types.status import unauthorized
 
 DEFAULT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
-EXPIRATION_SECONDS_MIN: Final = 600
-EXPIRATION_SECONDS_MAX: Final = 1 << 32
-DEFAULT_EXPIRATION_SECONDS: Final = 3600
-#: A pod that asks for exactly this gets a year, and a warning after an hour: clients of old do not reload tokens
-#: (kube-apiserver's --service-account-extend-token-expiration).
-_WARN_ONLY_SECONDS: Final = 3607
-_EXTENDED_SECONDS: Final = 365 * 24 * 3600
 _TOKEN_BYTES_MAX: Final = 16 * 1024
 _CACHE_MAX: Final = 512
 
@@ -52,10 +45,10 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     exp: int
     iat: int
     iss: str
-    jti: str
     kubernetes: BoundTo = msgspec.field(name="kubernetes.io")
     nbf: int
     sub: str
+    jti: str = ""
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -72,7 +65,7 @@ async def _unbound(_bound: BoundTo) -> str:
 
 
 class ServiceAccountTokens:
-    """Issues and verifies the tokens of one cluster.
+    """Signs and verifies the tokens of one cluster; what is in them is the registry's affair (TokenRequest).
 
     `signer` signs; `also` are keys of old whose tokens still count. `audiences` are the API server's own names (the
     issuer when there are none).
@@ -98,39 +91,9 @@ class ServiceAccountTokens:
         header = msgspec.json.encode({"alg": "ES256", "kid": signer.key_id})
         self._header = _encode(header)
 
-    def issue(
-        self,
-        bound: BoundTo,
-        *,
-        audiences: Sequence[str] = (),
-        expiration_seconds: int = DEFAULT_EXPIRATION_SECONDS,
-    ) -> tuple[str, int]:
-        """A token and the time at which it asks to be renewed (Unix seconds); no `audiences` means the API server's.
-
-        Bounds on `expiration_seconds` are for the caller to enforce.
-        """
-        now = int(self._now())
-        wanted = tuple(audiences) or self.audiences
-        lifetime = expiration_seconds
-        own = set(wanted) <= set(self.audiences)
-        if bound.pod is not None and expiration_seconds == _WARN_ONLY_SECONDS and own:
-            bound = msgspec.structs.replace(bound, warnafter=now + expiration_seconds)
-            lifetime = _EXTENDED_SECONDS
-        claims = Claims(
-            aud=wanted,
-            exp=now + lifetime,
-            iat=now,
-            iss=self.issuer,
-            jti=str(uuid4()),
-            kubernetes=bound,
-            nbf=now,
-            sub=_subject(bound),
-        )
-        return self.sign(claims), now + expiration_seconds
-
-    def sign(self, claims: Claims | Mapping[str, Any]) -> str:
-        """The compact form of a token with these claims (RFC 7515)."""
-        payload = f"{self._header}.{_encode(msgspec.json.encode(claims))}"
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """The compact form of a token with these claims (RFC 7515) and a `jti` of its own."""
+        payload = f"{self._header}.{_encode(msgspec.json.encode({**claims, 'jti': str(uuid4())}))}"
         return f"{payload}.{_encode(self._signer.sign(payload.encode()))}"
 
     async def authenticate(self, token: str) -> User | None:
@@ -218,7 +181,9 @@ class ServiceAccountTokens:
 def user_of(claims: Claims) -> User:
     """The user a token stands for, with the extras kube-apiserver adds."""
     bound = claims.kubernetes
-    extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims.jti}",)}
+    extra: dict[str, tuple[str, ...]] = {}
+    if claims.jti:
+        extra["authentication.kubernetes.io/credential-id"] = (f"JTI={claims.jti}",)
     for kind, ref in (("pod", bound.pod), ("node", bound.node)):
         if ref is not None:
             extra[f"authentication.kubernetes.io/{kind}-name"] = (ref.name,)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 LIFETIME_SECONDS = 3600
 LIFETIME_SECONDS_MIN = 600
 LIFETIME_SECONDS_MAX = 1 << 32
+# A pod that asks for exactly this gets a year and a claim that says when to warn, because old clients read a token once
+# (kube-apiserver's --service-account-extend-token-expiration).
+_WARN_ONLY_SECONDS = 3607
+_EXTENDED_SECONDS = 365 * 24 * 3600
 _BINDABLE = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
 
 
@@ -50,13 +54,17 @@ async def create(registry: "Registry", call: Call, request: TokenRequest) -> Any
     if bound is not None:
         private.update(_bound(registry, call, bound))
     audiences = list(spec.audiences) or list(config.token_audiences)
+    valid = lifetime
+    if lifetime == _WARN_ONLY_SECONDS and "pod" in private and set(audiences) <= set(config.token_audiences):
+        private["warnafter"] = now + lifetime
+        valid = _EXTENDED_SECONDS
     claims = {
         "iss": config.token_issuer,
         "sub": f"system:serviceaccount:{call.namespace}:{call.name}",
         "aud": audiences,
         "iat": now,
         "nbf": now,
-        "exp": now + lifetime,
+        "exp": now + valid,
         "kubernetes.io": private,
     }
     expires = format_time(now + lifetime)
