@@ -66,7 +66,7 @@ class Disk:
         self._lock = lock_folder(data_dir)
         try:
             if not self._path.exists():
-                create_database(self._path, size_bytes_max, Meta(Position(), os.urandom(16).hex(), os.urandom(16)))
+                self._create()
             folder = run_dir / "store"
             folder.mkdir(parents=True, exist_ok=True)
             for name in ("data.mdb", "lock.mdb"):
@@ -95,6 +95,14 @@ class Disk:
         except BaseException:
             self.close()
             raise
+
+    def _create(self) -> None:
+        try:
+            create_database(self._path, self._size_bytes_max, Meta(Position(), os.urandom(16).hex(), os.urandom(16)))
+        except (OSError, lmdb.DiskError) as error:
+            if _is_full(error):
+                raise ReadOnly(f"no space to create {self._path}: free some and restart the node") from error
+            raise StoreFailed(f"{self._path} could not be created: {error}") from error
 
     def _load(self) -> Meta:
         with self._env.begin() as txn:
@@ -188,10 +196,8 @@ class Disk:
             raise ReadOnly(
                 f"the database {self._path} is full ({self._size_bytes_max} bytes): delete objects or raise the limit"
             ) from error
-        except lmdb.DiskError as error:
-            raise StoreFailed(f"the database {self._path} could not be written ({error}); restart the node") from error
         except (lmdb.Error, OSError) as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if _is_full(error):
                 raise ReadOnly(f"no space to grow {self._path}: free some and restart the node") from error
             raise StoreFailed(f"the database {self._path} could not be written ({error}); restart the node") from error
 
@@ -262,6 +268,11 @@ def lock_folder(path: Path) -> int:
         os.close(fd)
         raise StoreError(f"{path} is in use by another process: stop that node first") from error
     return fd
+
+
+def _is_full(error: Exception) -> bool:
+    number = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
+    return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _packed(kv: KeyValue) -> bytes:
