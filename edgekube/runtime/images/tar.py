@@ -101,10 +101,13 @@ def parse_header(block: bytes) -> Header:
     size = number(block[124:136])
     if size < 0:
         raise LayerFault(f"tar entry {name!r} has a negative size")
+    if kind in (b"\0", REGULAR, _CONTIGUOUS):
+        # Before directories had a type, a trailing slash made one.
+        kind = DIRECTORY if name.endswith(b"/") else REGULAR
     device = kind in (CHARACTER, BLOCK_DEVICE)
     return Header(
         name=name,
-        kind=REGULAR if kind in (b"\0", _CONTIGUOUS) else kind,
+        kind=kind,
         size=size,
         mode=number(block[100:108]),
         uid=number(block[108:116]),
