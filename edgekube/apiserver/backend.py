@@ -6,6 +6,7 @@ import msgspec
 
 from edgekube.apiserver import storage
 from edgekube.apiserver.errors import from_store
+from edgekube.apiserver.leases import LeaseOverlay
 from edgekube.apiserver.resources import Resource, storage_of
 from edgekube.apiserver.watchcache import KindCache, WatchCache
 from edgekube.store.api import KeyValue, Store, StoreError
@@ -19,6 +20,7 @@ class Backend:
     def __init__(self, store: Store, events: Store) -> None:
         self.store = store
         self.events = events
+        self.leases = LeaseOverlay()
         self._caches = {id(store): WatchCache(store), id(events): WatchCache(events)}
 
     def store_of(self, res: Resource) -> Store:
@@ -41,9 +43,10 @@ class Backend:
 
     def read(self, res: Resource, namespace: str, name: str) -> KeyValue | None:
         try:
-            return self.store_of(res).get(self.key(res, namespace, name))
+            kv = self.store_of(res).get(self.key(res, namespace, name))
         except StoreError as error:
             raise from_store(error) from None
+        return self.leases.fill(kv) if kv is not None and res.plural == "leases" else kv
 
     def read_object(self, res: Resource, namespace: str, name: str) -> dict[str, Any] | None:
         """The object as a plain dict of its own, or None."""
@@ -52,7 +55,14 @@ class Backend:
 
     def kind(self, res: Resource) -> KindCache[Any]:
         at = storage_of(res)
-        return self.cache_of(at).kind(self.prefix(at), at.namespaced, at.cls)
+        cache = self.cache_of(at).kind(self.prefix(at), at.namespaced, at.cls)
+        if at.plural == "leases":
+            cache.overlay(self.leases.fill_struct)
+        return cache
+
+    def partial(self, res: Resource) -> KindCache[Any]:
+        at = storage_of(res)
+        return self.cache_of(at).partial(self.prefix(at), at.namespaced)
 
 
 def decode_value(value: bytes) -> dict[str, Any]:

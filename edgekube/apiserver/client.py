@@ -9,13 +9,14 @@ from edgekube.apiserver import codec, subresources
 from edgekube.apiserver.authz import Attributes
 from edgekube.apiserver.call import Call, Written
 from edgekube.apiserver.request import User
-from edgekube.apiserver.resources import Resource, of_class, storage_of
+from edgekube.apiserver.resources import Resource, lookup, of_class, storage_of
 from edgekube.apiserver.selection import selection
 from edgekube.apiserver.views import convert_json
 from edgekube.apiserver.writer import DeleteChoice
-from edgekube.client.api import Informer, KubeObject, ObjectList, PatchType
+from edgekube.client.api import Informer, KubeObject, ObjectList, PartialInformer, PatchType
 from edgekube.types import codec as types_codec
 from edgekube.types.registry import typed
+from edgekube.types.status import unknown_resource
 
 if TYPE_CHECKING:
     from edgekube.apiserver.registry import Registry
@@ -134,6 +135,12 @@ class InProcessClient:
             resource_version=resource_version,
         )
         await self._registry.writer.delete(self._call(res, "delete", namespace, name), choice)
+
+    def partial(self, group: str, version: str, plural: str) -> PartialInformer:
+        res = lookup(group, version, plural)
+        if res is None:
+            raise unknown_resource()
+        return self._registry.backend.partial(res)
 
     def informer(self, cls: type[T]) -> Informer[T]:
         res = of_class(cls)

@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from edgekube.apiserver import storage
-from edgekube.client.api import Change, Key, KubeObject
+from edgekube.client.api import Change, Key, KubeObject, PartialObject
 from edgekube.store.api import Compacted, Event, Store, prefix_end
 
 T = TypeVar("T", bound=KubeObject)
@@ -140,6 +140,7 @@ class WatchCache:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kinds: dict[bytes, KindCache[Any]] = {}
+        self._partial: dict[bytes, KindCache[Any]] = {}
         self._revision = store.revision
         self._advanced = trio.lowlevel.ParkingLot()
 
@@ -155,6 +156,14 @@ class WatchCache:
             cache = self._kinds[prefix] = KindCache(self._store, prefix, namespaced, cls)
         return cache
 
+    def partial(self, prefix: bytes, namespaced: bool) -> KindCache[Any]:
+        """The ownership of a resource's objects (client.PartialInformer), whether or not they are decoded as a kind."""
+        cache = self._partial.get(prefix)
+        if cache is None:
+            made: KindCache[Any] = KindCache(self._store, prefix, namespaced, PartialObject)
+            cache = self._partial[prefix] = made
+        return cache
+
     def peek(self, prefix: bytes) -> KindCache[Any] | None:
         """The cache of a kind that is being kept, else None."""
         return self._kinds.get(prefix)
@@ -167,7 +176,7 @@ class WatchCache:
         """Follow the store until cancelled. When it falls behind the kept history it reads everything again."""
         started = False
         while True:
-            for cache in self._kinds.values():
+            for cache in (*self._kinds.values(), *self._partial.values()):
                 cache.fill()
             after = self._store.revision
             try:
@@ -191,6 +200,7 @@ class WatchCache:
         # /registry/<group>/<resource>/...
         key = event.key
         end = key.find(b"/", key.find(b"/", len(storage.PREFIX)) + 1) + 1
-        cache = self._kinds.get(key[:end])
-        if cache is not None:
-            cache.apply(event)
+        for caches in (self._kinds, self._partial):
+            cache = caches.get(key[:end])
+            if cache is not None:
+                cache.apply(event)

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 import trio
 
-from edgekube.types.meta_v1 import ObjectMeta
+from edgekube.types.meta_v1 import ObjectMeta, OwnerReference
 
 
 class KubeObject(Protocol):
@@ -98,6 +98,38 @@ class Informer(Protocol[T]):
         ...
 
 
+class OwnershipMeta(msgspec.Struct, frozen=True, gc=False):
+    """The part of ObjectMeta that says who owns an object and whether it is on its way out."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resourceVersion: str = ""
+    deletionTimestamp: str = ""
+    ownerReferences: tuple[OwnerReference, ...] = ()
+    finalizers: tuple[str, ...] = ()
+
+
+class PartialObject(msgspec.Struct, frozen=True, gc=False):
+    """Any object of any kind, seen only by its ownership: what garbage collection and namespaces need of all kinds."""
+
+    apiVersion: str = ""
+    kind: str = ""
+    metadata: OwnershipMeta = OwnershipMeta()
+
+
+class PartialInformer(Protocol):
+    """A live view of one resource by ownership alone: no class of the kind is loaded, nothing else is decoded."""
+
+    def get(self, namespace: str, name: str) -> PartialObject | None: ...
+
+    def list(self, namespace: str | None = None) -> Sequence[PartialObject]: ...
+
+    def subscribe(self, handler: Callable[[Change[Any]], None]) -> Callable[[], None]: ...
+
+    async def wait_synced(self) -> None: ...
+
+
 class Client(Protocol):
     """Access to the API as one identity. Scalars as in kubectl; `namespace` is "" for cluster-scoped kinds.
 
@@ -156,6 +188,10 @@ class Client(Protocol):
         uid: str = "",
         resource_version: str = "",
     ) -> None: ...
+
+    def partial(self, group: str, version: str, plural: str) -> PartialInformer:
+        """The shared view of a resource by ownership; for every resource, whether or not its kind is known here."""
+        ...
 
     def informer(self, cls: type[T]) -> Informer[T]:
         """The shared view of a kind; the same object for every caller. Starting it is the implementation's affair."""

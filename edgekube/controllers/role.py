@@ -11,7 +11,9 @@ from edgekube.client.events import EventRecorder
 from edgekube.controllers.deployment import DeploymentController
 from edgekube.controllers.endpointslice import EndpointSliceController
 from edgekube.controllers.framework import Context, Controller, run_controller
+from edgekube.controllers.garbage import GarbageCollector
 from edgekube.controllers.kubernetes_service import KubernetesServiceController
+from edgekube.controllers.namespace import NamespaceController
 from edgekube.controllers.replicaset import ReplicaSetController
 from edgekube.controllers.serviceaccount import ServiceAccountController
 
@@ -60,6 +62,8 @@ async def run(
         add(EndpointSliceController, "endpointslice-controller")
         add(lambda c: ServiceAccountController(c, config.ca_bundle), "serviceaccount-controller")
         add(lambda _: kubernetes, "kubernetes-service")
+        add(NamespaceController, "namespace-controller")
+        nursery.start_soon(GarbageCollector(client_for(GarbageCollector.name)).run)
         for controller, made in contexts:
             nursery.start_soon(run_controller, controller, made)
         await kubernetes.ensure()
