@@ -10,8 +10,9 @@ import msgspec
 
 from edgekube.apiserver import storage
 from edgekube.apiserver.call import Call
-from edgekube.apiserver.resources import Resource
-from edgekube.types import codec, status, strict
+from edgekube.apiserver.resources import Resource, storage_of
+from edgekube.types import codec, defaults, status, strict
+from edgekube.types.quantity import QuantityError
 
 BODY_SIZE_BYTES_MAX = 3 * 1024 * 1024
 YAML_NODES_MAX = 200_000  # an alias bomb multiplies nodes, not bytes
@@ -20,11 +21,6 @@ DEPTH_MAX = 500
 JSON = "application/json"
 HEADER = storage.HEADER_SIZE_BYTES
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
-
-try:
-    from edgekube.types import defaults
-except ImportError:  # until it lands
-    defaults = None  # type: ignore[assignment]
 
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
@@ -109,7 +105,17 @@ def typed_as(value: bytes, cls: type[Any], kind: str, version: str) -> Any:
 def canonical(call: Call, obj: dict[str, Any], res: Resource, source: bytes | None = None) -> dict[str, Any]:
     """The object as its kind knows it: unknown fields told or refused (fieldValidation), defaults filled in."""
     check_fields(call, obj, res, source)
-    return defaulted(typed(encode_json(obj), res))
+    return stored_form(res, defaulted(typed(encode_json(obj), res)))
+
+
+def stored_form(res: Resource, obj: dict[str, Any]) -> dict[str, Any]:
+    """A canonical object in the version it is stored in."""
+    if res.stored_as is None:
+        return obj
+    from edgekube.apiserver import conversion
+
+    at = storage_of(res)
+    return defaulted(typed(encode_json(conversion.to_storage(res, obj, at.api_version)), at))
 
 
 def check_fields(call: Call, obj: dict[str, Any], res: Resource, source: bytes | None = None) -> None:
@@ -131,5 +137,10 @@ def check_fields(call: Call, obj: dict[str, Any], res: Resource, source: bytes |
 
 
 def defaulted(struct: Any) -> dict[str, Any]:
-    result: dict[str, Any] = decode_json(encode_json(struct if defaults is None else defaults.apply(struct)))
+    """The object with every default, as a plain dict of its own. Raises ApiError 400 for what is no quantity."""
+    try:
+        filled = defaults.apply(struct)
+    except QuantityError as error:
+        raise status.bad_request(f"{struct.kind} cannot be handled as a {struct.kind}: {error}") from None
+    result: dict[str, Any] = decode_json(encode_json(filled))
     return result

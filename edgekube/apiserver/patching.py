@@ -4,14 +4,13 @@ from typing import Any
 
 import msgspec
 
-from edgekube.apiserver import codec
+from edgekube.apiserver import codec, conversion
 from edgekube.apiserver.call import Call, Written
 from edgekube.apiserver.patch import apply as server_apply
 from edgekube.apiserver.patch.errors import PatchError, PatchUnprocessable
 from edgekube.apiserver.patch.json_patch import json_patch
 from edgekube.apiserver.patch.merge import merge_patch
 from edgekube.apiserver.patch.strategic import strategic_merge
-from edgekube.apiserver.resources import storage_of
 from edgekube.apiserver.writer import Writer
 from edgekube.client.api import PatchType
 from edgekube.types import status
@@ -49,29 +48,32 @@ class Patcher:
         return await self._writer.update(call, lambda old: self._patched(call, old, patch, kind))
 
     def _patched(self, call: Call, old: Obj, patch: Any, kind: PatchType) -> Obj:
+        base = old
+        if call.resource.stored_as is not None:
+            base = conversion.from_storage(call.resource, old)
         try:
             match kind:
                 case PatchType.JSON:
-                    value = json_patch(old, patch)
+                    value = json_patch(base, patch)
                 case PatchType.MERGE:
                     if not isinstance(patch, dict):
                         raise PatchError("a merge patch is an object")
-                    value = merge_patch(old, patch)
+                    value = merge_patch(base, patch)
                 case _:
                     if not isinstance(patch, dict):
                         raise PatchError("a strategic merge patch is an object")
-                    value = strategic_merge(old, patch, storage_of(call.resource).schema)
+                    value = strategic_merge(base, patch, call.resource.schema)
         except PatchUnprocessable as error:
             text = f"the server rejected our request due to an error in our request: {error}"
             raise status.failure(422, "Invalid", text) from None
         except (PatchError, RecursionError) as error:
             raise status.bad_request(f"error decoding patch: {error}") from None
-        return patched_object(call, value, old)
+        return patched_object(call, value)
 
     async def _apply(self, call: Call, patch: Any) -> Written:
         if not call.manager:
             raise _apply_option("fieldManager: Required value: is required for apply patch")
-        res = storage_of(call.resource)
+        res = call.resource
         if not isinstance(patch, dict) or not isinstance(patch.get("metadata", {}), dict):
             raise status.bad_request("error decoding YAML: an apply patch is an object")
         if not patch.get("apiVersion") or not patch.get("kind"):
@@ -103,7 +105,7 @@ class Patcher:
                 )  # fmt: skip
             except PatchError as error:
                 raise status.bad_request(f"failed to apply: {error}") from None
-            result = patched_object(call, merged, old)
+            result = patched_object(call, merged)
             result["metadata"]["managedFields"] = entries
             return result
 
@@ -121,7 +123,7 @@ class Patcher:
                     empty, applied, res.schema, manager=call.manager, api_version=call.resource.api_version,
                     subresource="", force=True, now=self._writer.timestamp(),
                 )  # fmt: skip
-                fresh = codec.defaulted(codec.typed(codec.encode_json(merged), res))
+                fresh = codec.stored_form(res, codec.defaulted(codec.typed(codec.encode_json(merged), res)))
                 creating = msgspec.structs.replace(call, verb="create")
                 return await self._writer.create(creating, fresh, applied=entries)
             except PatchError as error:
@@ -132,15 +134,15 @@ class Patcher:
         raise status.conflict(call.resource.qualified, call.name)
 
 
-def patched_object(call: Call, value: Any, old: Obj) -> Obj:
+def patched_object(call: Call, value: Any) -> Obj:
     """What a patch made, as the kind knows it: types checked, unknown fields told, defaults filled in."""
     if not isinstance(value, dict) or not isinstance(value.get("metadata"), dict):
         raise status.bad_request("the patch leaves no object with metadata")
-    res = storage_of(call.resource)
-    if (value.get("apiVersion"), value.get("kind")) != (old["apiVersion"], old["kind"]):
+    res = call.resource
+    if (value.get("apiVersion"), value.get("kind")) != (res.api_version, res.kind):
         raise status.bad_request("apiVersion and kind may not be changed by a patch")
     codec.check_fields(call, value, res)
-    return codec.defaulted(codec.typed(codec.encode_json(value), res))
+    return codec.stored_form(res, codec.defaulted(codec.typed(codec.encode_json(value), res)))
 
 
 def _json(body: bytes) -> Any:

@@ -129,9 +129,14 @@ class Reader:
         try:
             if single is not None and not at and (namespace or not res.namespaced):
                 kv = store.get(prefix + single.encode()) if single else None
+                if kv is not None and res.plural == "leases":
+                    kv = self._backend.leases.fill(kv)
                 found = [kv] if kv is not None and kv.key >= start and selection.matches(kv.value) else []
                 return Page(found, revision)
-            return self._scan(store, start, end, at, revision, selection, limit)
+            page = self._scan(store, start, end, at, revision, selection, limit)
+            if res.plural == "leases":
+                return msgspec.structs.replace(page, items=[self._backend.leases.fill(kv) for kv in page.items])
+            return page
         except Compacted:
             raise _expired(store, continue_, start) from None
         except StoreError as error:

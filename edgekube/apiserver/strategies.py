@@ -40,6 +40,9 @@ class Strategy:
                 new[key] = value
         _keep(new["metadata"], old["metadata"], "labels", "ownerReferences", "finalizers")
 
+    def prepare_sub(self, subresource: str, new: Obj, old: Obj) -> None:
+        """A PUT or PATCH of another subresource; scale and binding are made by the server and right already."""
+
     def grace_seconds(self, obj: Obj, asked: int | None) -> int:
         """Seconds between a delete and the object's end; 0 removes it at once."""
         return 0
@@ -128,6 +131,21 @@ class Pod(Strategy):
             }  # fmt: skip
             obj["status"]["conditions"] = [{k: v for k, v in condition.items() if v is not None}]
 
+    def prepare_sub(self, subresource: str, new: Obj, old: Obj) -> None:
+        if subresource == "ephemeralcontainers":
+            added = (new.get("spec") or {}).get("ephemeralContainers")
+            new["spec"] = {**old["spec"], **({"ephemeralContainers": added} if added else {})}
+            _keep(new, old, "status")
+            new["metadata"] = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion", "")}
+        elif subresource == "resize":
+            spec = dict(old["spec"])
+            for part in ("containers", "initContainers"):
+                wanted = {c["name"]: c for c in (new.get("spec") or {}).get(part) or ()}
+                if part in spec:
+                    spec[part] = [_resized(c, wanted.get(c["name"])) for c in spec[part]]
+            new["spec"] = spec
+            _keep(new, old, "status")
+
     def prepare_status(self, new: Obj, old: Obj) -> None:
         new["spec"] = old["spec"]
         _keep(new["metadata"], old["metadata"], "ownerReferences")
@@ -143,6 +161,12 @@ class Pod(Strategy):
         return 1 if grace < 0 else int(grace)
 
 
+def _resized(old: Obj, new: Obj | None) -> Obj:
+    if new is None:
+        return old
+    return {**old, **{key: new[key] for key in ("resources", "resizePolicy") if key in new}}
+
+
 class Namespace(Strategy):
     """Goes in two steps: deletion marks it Terminating, and it ends when `finalize` has emptied spec.finalizers."""
 
@@ -156,6 +180,9 @@ class Namespace(Strategy):
         labels = dict(obj["metadata"].get("labels") or {})
         labels["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
         obj["metadata"]["labels"] = labels
+
+    def prepare_sub(self, subresource: str, new: Obj, old: Obj) -> None:
+        _keep(new, old, "status")
 
     def prepare_update(self, new: Obj, old: Obj) -> None:
         _keep(new, old, "status")

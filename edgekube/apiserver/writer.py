@@ -18,6 +18,7 @@ from edgekube.apiserver.alloc import Allocator
 from edgekube.apiserver.backend import Backend, decode_value
 from edgekube.apiserver.call import Call, Written
 from edgekube.apiserver.errors import from_store
+from edgekube.apiserver.leases import NODE_LEASE_NAMESPACE
 from edgekube.apiserver.resources import Resource, storage_of
 from edgekube.apiserver.strategies import new_uid
 from edgekube.store.api import Delete, Guard, GuardKind, KeyValue, Op, Put, StoreError, TxnResult
@@ -190,7 +191,9 @@ class Writer:
         strategy = res.behaviour
         if call.subresource in ("status", "approval"):
             strategy.prepare_status(new, old)
-        elif not call.subresource:
+        elif call.subresource:
+            strategy.prepare_sub(call.subresource, new, old)
+        else:
             strategy.prepare_update(new, old)
         entries = metadata.pop("managedFields", None)
         if entries == [{}]:
@@ -207,12 +210,16 @@ class Writer:
             )  # fmt: skip
         if entries:
             metadata["managedFields"] = entries
-        if res.generation and _desired(new) != _desired(old):
+        if res.generation and call.subresource != "binding" and _desired(new) != _desired(old):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         if _same(old, new):
             return Written(json=storage.body(kv.value), obj=old, revision=kv.mod_revision, changed=False)
         self._validate(call, new, old)
         await self._admission.validate(call, new, old)
+        if res.plural == "leases" and self._renewed(call, res, kv, old, new):
+            value, splice = storage.seal(new)
+            json = storage.body(storage.spliced(value, splice, kv.mod_revision))
+            return Written(json=json, obj=new, revision=kv.mod_revision, changed=False)
         if _ended(new) and strategy.may_remove(new):
             return await self._remove(call, res, kv, new)
         guards = [Guard(kv.key, kv.mod_revision)]
@@ -230,6 +237,19 @@ class Writer:
         if not result.succeeded:
             return None
         return await self._written(res, value, splice, new, result.revision)
+
+    def _renewed(self, call: Call, res: Resource, kv: KeyValue, old: Obj, new: Obj) -> bool:
+        """Whether this is a node's heartbeat, which is kept in memory."""
+        if call.dry_run or new["metadata"].get("namespace") != NODE_LEASE_NAMESPACE:
+            return False
+        if not self._backend.leases.renew(kv.key, old, new):
+            return False
+        cache = self._backend.kind(res)
+        key = (new["metadata"]["namespace"], new["metadata"]["name"])
+        held = cache.get(*key)
+        if held is not None:
+            cache.replace_volatile(key, self._backend.leases.fill_struct(kv.key, held))
+        return True
 
     def _update_metadata(self, call: Call, old: Obj, new: Obj) -> Obj:
         """Names, uid and version must agree; what the server keeps is carried over (rest.BeforeUpdate)."""
@@ -356,6 +376,9 @@ class Writer:
 
     async def _written(self, res: Resource, value: bytes, splice: int, obj: Obj, revision: int, *,
                        created: bool = False, deleted: bool = False) -> Written:  # fmt: skip
+        if res.plural == "leases":
+            metadata = obj["metadata"]
+            self._backend.leases.forget(self._backend.key(res, metadata.get("namespace", ""), metadata["name"]))
         await self._backend.cache_of(res).wait_revision(revision)
         json = storage.body(storage.spliced(value, splice, revision))
         return Written(json=json, obj=obj, revision=revision, created=created, deleted=deleted)

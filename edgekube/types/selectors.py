@@ -110,7 +110,7 @@ def from_label_selector(selector: LabelSelector | None) -> Selector:
     """A LabelSelector of an object: absent selects nothing, empty selects everything. Raises SelectorError."""
     if selector is None:
         return NOTHING
-    found = [_requirement(key, Operator.IN, (value,)) for key, value in selector.matchLabels.items()]
+    found = [_requirement(key, Operator.EQUALS, (value,)) for key, value in selector.matchLabels.items()]
     for one in selector.matchExpressions:
         operator = _IN_OBJECTS.get(one.operator)
         if operator is None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from edgekube.apiserver.tables.cells import age
+
 Cells = Callable[[Any, float], Sequence[Any]]
 
 
@@ -41,17 +43,39 @@ class Spec(msgspec.Struct, frozen=True):
 NAME = Column("Name", format="name", description="Name must be unique within a namespace.")
 AGE = Column("Age", description="Time since the object was created.")
 
-# Families, by module; each has TABLES: kind -> Spec.
-_MODULES: dict[str, str] = {}
+# Families, by module; each has TABLES: kind -> Spec. Kinds of no family show name and age.
+_FAMILIES = {
+    "pods": "Pod",
+    "workloads": "Deployment ReplicaSet ReplicationController StatefulSet DaemonSet Job CronJob HorizontalPodAutoscaler"
+    " PodDisruptionBudget ControllerRevision",
+    "network": "Service Endpoints EndpointSlice Ingress IngressClass NetworkPolicy IPAddress ServiceCIDR",
+    "cluster": "Node Namespace ConfigMap Secret ServiceAccount Event PriorityClass Lease Role ClusterRole RoleBinding"
+    " ClusterRoleBinding PersistentVolume PersistentVolumeClaim StorageClass CertificateSigningRequest ResourceQuota"
+    " LimitRange RuntimeClass MutatingWebhookConfiguration ValidatingWebhookConfiguration CustomResourceDefinition"
+    " APIService",
+}
+_MODULES = {kind: module for module, kinds in _FAMILIES.items() for kind in kinds.split()}
 
 
 def spec(text: str, cells: Cells) -> Spec:
-    """`Ready Status Restarts:integer IP+ Nominated_Node+`: `+` is wide, `_` a space; Name comes first by itself."""
-    found = [NAME]
-    for word in text.split():
-        wide = word.endswith("+")
-        name, _, kind = word.removesuffix("+").partition(":")
-        found.append(AGE if name == "Age" else Column(name.replace("_", " "), kind or "string", wide))
+    """Column words: `+` behind one is wide, `_` a space, `:type` a type other than string.
+
+    Name comes first by itself, unless the text begins with `-Name`.
+    """
+    words = text.split()
+    found = [] if words[0] == "-Name" else [NAME]
+    for word in words:
+        if word == "-Name":
+            continue
+        name, _, kind = word.partition(":")
+        wide = name.endswith("+")
+        name = name.removesuffix("+").replace("_", " ")
+        if name == "Name":
+            found.append(Column("Name", wide=wide, format="name"))
+        elif name == "Created At":
+            found.append(Column(name, "date"))
+        else:
+            found.append(AGE if name == "Age" else Column(name, kind or "string", wide))
     return Spec(tuple(found), cells)
 
 
@@ -61,9 +85,4 @@ def spec_of(kind: str) -> Spec:
     if module is not None:
         tables: dict[str, Spec] = import_module(f"edgekube.apiserver.tables.{module}").TABLES
         return tables[kind]
-    from edgekube.apiserver.tables.cells import age
-
-    return Spec(
-        (NAME, Column("Created At", "date", format="date-time")) if kind == "" else (NAME, AGE),
-        lambda obj, now: (obj.metadata.name, age(obj.metadata.creationTimestamp, now)),
-    )
+    return Spec((NAME, AGE), lambda obj, now: (obj.metadata.name, age(obj.metadata.creationTimestamp, now)))
