@@ -188,19 +188,25 @@ class Group:
         except RaftProtocolError as error:
             self.refused.append(error)
 
+    def settle_one(self, member: int) -> None:
+        """Let one member work until it waits for others."""
+        node = self.nodes[member]
+        while node.has_ready() or self.work[member] or self.apply_work[member]:
+            if node.has_ready():
+                self.ready(member)
+            while self.work[member]:
+                self.append_one(member)
+            while self.apply_work[member]:
+                self.apply_one(member)
+
     def settle(self) -> None:
         """Let everybody work until there is nothing left to do."""
         for _ in range(10_000):
             busy = False
             for member, node in list(self.nodes.items()):
-                while node.has_ready() or self.work[member] or self.apply_work[member]:
+                if node.has_ready() or self.work[member] or self.apply_work[member]:
                     busy = True
-                    if node.has_ready():
-                        self.ready(member)
-                    while self.work[member]:
-                        self.append_one(member)
-                    while self.apply_work[member]:
-                        self.apply_one(member)
+                    self.settle_one(member)
             messages, self.network = self.network, []
             for message in messages:
                 busy = True
