@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import trio
 
@@ -46,6 +46,7 @@ _NETLINK_EXT_ACK = 11
 _SO_ATTACH_FILTER = 26
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
+_BPF_LOAD_WORD, _BPF_JUMP_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
 
 
 class NetlinkError(NetworkFailure):
@@ -90,21 +91,22 @@ class Netlink:
     def grow_receive_buffer(self, size_bytes: int) -> None:
         self._sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size_bytes)
 
-    def ignore_sender(self, portid: int) -> None:
-        """Have the kernel drop events caused by requests of that socket (one transaction's events share a datagram).
+    def ignore_senders(self, portids: Collection[int]) -> None:
+        """Have the kernel drop events caused by requests of these sockets; replaces what was ignored before.
 
-        Classic BPF on the first message header: its `nlmsg_pid`, 12 bytes in, is the requester's port id.
+        Classic BPF on the first message header: its `nlmsg_pid`, 12 bytes in, is the requester's port id, and all
+        events of one transaction share a datagram.
         """
-        wanted = int.from_bytes(struct.pack("=I", portid), "big")  # BPF loads words in network order
-        program = b"".join(
-            struct.pack("=HBBI", code, jt, jf, k)
-            for code, jt, jf, k in ((0x20, 0, 0, 12), (0x15, 0, 1, wanted), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-        )
-        import array  # only here, once per socket
+        import array  # only here, a few times in a process's life
 
-        buffer = array.array("B", program)
-        address, _ = buffer.buffer_info()
-        self._sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 4, address))
+        steps = [(_BPF_LOAD_WORD, 0, 0, 12)]
+        for left, portid in zip(range(len(portids), 0, -1), portids, strict=True):
+            # BPF loads words in network order. A match jumps over the other comparisons and the accepting return.
+            steps.append((_BPF_JUMP_EQUAL, left, 0, int.from_bytes(struct.pack("=I", portid), "big")))
+        steps += [(_BPF_RETURN, 0, 0, 0xFFFFFFFF), (_BPF_RETURN, 0, 0, 0)]
+        program = array.array("B", b"".join(struct.pack("=HBBI", *step) for step in steps))
+        address, _ = program.buffer_info()
+        self._sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(steps), address))
 
     def request(self, kind: int, payload: bytes, flags: int = 0, *, what: str) -> list[Message]:
         """Send one request, wait for its acknowledgement, return the answers before it.

@@ -9,6 +9,7 @@ import errno
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
+from weakref import WeakSet
 
 import trio
 
@@ -62,13 +63,15 @@ class NftTable:
         except BaseException:
             self._socket.close()
             raise
-        self._events.ignore_sender(self._socket.portid)
+        _open_tables.add(self)
+        _ignore_each_other()
         self._events.grow_receive_buffer(EVENT_BUFFER_BYTES)
         self._programmed = False
         self.rebuilds = 0
         self.transactions = 0
 
     def close(self) -> None:
+        _open_tables.discard(self)
         self._socket.close()
         self._events.close()
 
@@ -116,7 +119,7 @@ class NftTable:
     async def watch(self, changed: Callable[[], Awaitable[None]] | None = None) -> None:
         """Until cancelled: rebuild whenever somebody else changes our table.
 
-        `changed` is called after any foreign change of the firewall, ours or not.
+        `changed` is called after any other program's change of the firewall, our table concerned or not.
         """
         while True:
             try:
@@ -254,6 +257,17 @@ class NftTable:
         if message.pid == self._socket.portid or message.payload[0] != self._family:
             return False
         return text(parse_attrs(message.payload, 4).get(1, b"")) == self._name
+
+
+# This process's tables: what one of them does is no other program's change to the others. A full sync of one would
+# otherwise flood the event queues of all.
+_open_tables: WeakSet[NftTable] = WeakSet()
+
+
+def _ignore_each_other() -> None:
+    portids = [table._socket.portid for table in _open_tables]
+    for table in _open_tables:
+        table._events.ignore_senders(portids)
 
 
 def _describe(batch: Batch, failed: list[tuple[int, int, str]]) -> str:

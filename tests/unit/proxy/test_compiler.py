@@ -101,7 +101,7 @@ def test_one_endpoint_needs_no_map() -> None:
 
 def test_many_endpoints_share_the_map() -> None:
     fragment = made(service(), piece({"addresses": "10.42.0.2"}, {"addresses": "10.42.0.3"}))
-    held = fragment.elements[compiler.ENDPOINTS]
+    held = fragment.elements[compiler.ENDPOINTS[3]]
     assert list(held) == [nft.key_mark(3 << 12) + nft.key_mark(index) for index in range(2)]
     assert not fragment.sets
 
@@ -187,7 +187,7 @@ def test_a_small_change_is_a_small_batch() -> None:
     delta = merge_deltas([merger.update(("default", "s8"), changed)])
     batch = Batch(2, table.name)
     batch.change(table.sets, table.chains, delta, table.elements)
-    assert batch.steps[1:] == ["delete elements from endpoints", "add elements to endpoints"]
+    assert batch.steps[1:] == ["delete elements from endpoints-8", "add elements to endpoints-8"]
 
 
 def test_an_unchanged_service_is_no_batch() -> None:
