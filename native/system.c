@@ -55,6 +55,8 @@ int64_t ek_fs_type(const char *path) {
     return (int64_t)(uint32_t)fs.f_type;
 }
 
+int ek_syncfs(int fd) { return result(syncfs(fd)); }
+
 int ek_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data) {
     return result(mount(source, target, type, flags, data));
 }

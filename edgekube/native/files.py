@@ -43,6 +43,11 @@ def open_in_root(root: str, path: str, flags: int = os.O_RDONLY, *, mode: int = 
         os.close(root_fd)
 
 
+def syncfs(fd: int) -> None:
+    """Write out the whole file system that `fd` is on; blocks until it is on the disk. Not for the loop."""
+    check(lib.ek_syncfs(fd))
+
+
 def fs_type(path: str) -> int:
     """statfs(2)'s f_type as an unsigned number; compare with FsType."""
     result = int(lib.ek_fs_type(text(path)))

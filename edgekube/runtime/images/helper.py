@@ -4,7 +4,7 @@
 JSON line on stdout and ends at end of file. It holds three folders open (images, layers, the archive), shuts itself
 into an empty one with chroot, and lowers its priority: a flaw in a parser would find nothing to reach.
 
-Jobs (`op`): `unpack`, `remove`, `scan`, `inflate`, `sync`; their fields are the parameters of the functions below.
+Jobs (`op`): `unpack`, `remove`, `scan`, `inflate`; their fields are the parameters of the functions below.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgekube.native.files import syncfs
 from edgekube.runtime.images import tar
 from edgekube.runtime.images.beneath import open_beneath, remove_tree
 from edgekube.runtime.images.faults import LayerFault
@@ -58,9 +59,6 @@ class Worker:
                 return self.scan(**arguments)
             case "inflate":
                 return self.inflate(**arguments)
-            case "sync":
-                os.sync()
-                return {}
             case other:
                 raise LayerFault(f"unknown job {other!r}")
 
@@ -118,7 +116,7 @@ class Worker:
             if done.diff_id != diff_id:
                 raise LayerFault(f"wrong diff id calculated on extraction {done.diff_id}, the config says {diff_id}")
             # Nothing may call this layer complete before its files would survive a power cut.
-            sync_filesystem(root_fd)
+            syncfs(root_fd)
             return {"size_bytes": done.size_bytes, "entries": done.entries, "skipped_nodes": done.skipped_nodes}
         finally:
             for fd in fds:
@@ -193,10 +191,6 @@ def is_compressed(first: bytes) -> bool:
     return first[:2] == b"\x1f\x8b" or first[:4] == b"\x28\xb5\x2f\xfd"
 
 
-def sync_filesystem(fd: int) -> None:
-    os.sync()
-
-
 def _shut_in(images_fd: int) -> None:
     """chroot into an empty folder and give up what unpacking does not need. Without root there is nothing to give."""
     try:
@@ -228,8 +222,6 @@ def main(argv: Sequence[str]) -> int:
     archive_fd = os.open(options.archive, os.O_RDONLY | os.O_CLOEXEC) if options.archive else None
     lock = os.open(LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=images_fd)
     fcntl.flock(lock, fcntl.LOCK_EX if options.exclusive else fcntl.LOCK_SH)
-    # Loads what it needs of the native part, which could not be found any more from inside.
-    os.close(open_beneath(images_fd, b".", _FOLDER))
     _shut_in(images_fd)
     worker = Worker(images_fd, layers_fd, archive_fd)
     while line := sys.stdin.buffer.readline(JOB_BYTES_MAX):

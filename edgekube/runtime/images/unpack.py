@@ -243,6 +243,8 @@ class _Writer:
         self._reader = tar.Reader(stream)
         self._limits = limits
         self._alive = alive
+        # What we make is ours already: no folder is set-group-id before `finish`.
+        self._creator = (os.geteuid(), os.getegid())
         self.written = 0
         self.entries = 0
         self.skipped_nodes = 0
@@ -303,7 +305,8 @@ class _Writer:
             self._regular(entry, fd, base)
         elif entry.kind == tar.DIRECTORY:
             os.mkdir(base, 0o700, dir_fd=fd)
-            os.chown(base, uid, gid, dir_fd=fd, follow_symlinks=False)
+            if (uid, gid) != self._creator:
+                os.chown(base, uid, gid, dir_fd=fd, follow_symlinks=False)
             self._tree.set_attributes(path, entry.mode & 0o7777, mtime)
         else:
             if entry.kind == tar.SYMLINK:
@@ -314,7 +317,8 @@ class _Writer:
                 os.mkfifo(base, 0o600, dir_fd=fd)
             else:
                 os.mknod(base, stat.S_IFCHR | 0o600, os.makedev(entry.major, entry.minor), dir_fd=fd)
-            os.chown(base, uid, gid, dir_fd=fd, follow_symlinks=False)
+            if (uid, gid) != self._creator:
+                os.chown(base, uid, gid, dir_fd=fd, follow_symlinks=False)
             if entry.kind != tar.SYMLINK:
                 # Our own new node, in a folder nobody else writes: nothing can have turned it into a link.
                 os.chmod(base, entry.mode & 0o7777, dir_fd=fd)
@@ -333,7 +337,9 @@ class _Writer:
                     self._segment(fd, offset, length)
             elif entry.stored:
                 self._reader.data(lambda piece: _write(fd, piece))
-            os.fchown(fd, _id(entry.uid), _id(entry.gid))
+            owner = (_id(entry.uid), _id(entry.gid))
+            if owner != self._creator:
+                os.fchown(fd, *owner)
             # After chown, which clears the setuid bits and file capabilities.
             os.fchmod(fd, entry.mode & 0o7777)
             if entry.capability:
