@@ -1,19 +1,30 @@
 """CPU time of the Raft core per proposal, over three members in one process (and over one), at several batch sizes.
 
 No disk and no network: messages are handed over as they are. The members share one CPU here, so the figure is the sum
-over all of them. Run it with `python bench/raft_core.py`; it measures and never asserts.
+over all of them. As a floor it prints what it costs to encode and decode one append. Run it with
+`python bench/raft_core.py`; it measures and never asserts.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
 
 from edgekube.raft.config import Config
-from edgekube.raft.messages import ConfState, Snapshot
+from edgekube.raft.messages import (
+    LOCAL_APPEND_THREAD,
+    MSG_APP,
+    ConfState,
+    Entry,
+    Message,
+    Snapshot,
+    decode_message,
+    encode_message,
+)
 from edgekube.raft.rawnode import RawNode
 from edgekube.raft.storage import MemoryStorage
 
@@ -24,11 +35,12 @@ COMPACT_EVERY = 10_000
 class Group:
     """Members that exchange messages until none of them has anything to do."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, async_writes: bool = False) -> None:
         members = tuple(range(1, count + 1))
         self.storages: list[MemoryStorage] = []
         self.nodes: list[RawNode] = []
         self.applied = 0
+        self.async_writes = async_writes
         for member in members:
             storage = MemoryStorage()
             storage.apply_snapshot(Snapshot(1, 1, ConfState(members)))
@@ -42,6 +54,7 @@ class Group:
                         max_size_per_msg=1 << 20,
                         max_inflight_bytes=1 << 24,
                         max_uncommitted_entries_size=1 << 24,
+                        async_storage_writes=async_writes,
                         check_quorum=True,
                         pre_vote=True,
                     )
@@ -51,6 +64,33 @@ class Group:
         self.settle()
 
     def settle(self) -> None:
+        if self.async_writes:
+            self.settle_async()
+        else:
+            self.settle_sync()
+
+    def settle_async(self) -> None:
+        """Both workers of every member do their work at once."""
+        nodes, storages = self.nodes, self.storages
+        busy = True
+        while busy:
+            busy = False
+            for position, node in enumerate(nodes):
+                if not node.has_ready():
+                    continue
+                busy = True
+                for message in node.ready().messages:
+                    if message.to > 0:
+                        nodes[message.to - 1].step(message)
+                        continue
+                    if message.to == LOCAL_APPEND_THREAD:
+                        storages[position].append(message.entries)
+                    elif position == 0:
+                        self.applied += len(message.entries)
+                    for response in message.responses:
+                        nodes[response.to - 1].step(response)
+
+    def settle_sync(self) -> None:
         nodes, storages = self.nodes, self.storages
         busy = True
         while busy:
@@ -108,17 +148,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--proposals", type=int, default=20_000)
     arguments = parser.parse_args()
-    for members in (3, 1):
-        for batch in (1, 16, 64):
+    append = Message(MSG_APP, 2, 1, 5, 5, 1000, 1000, [Entry(5, 1001, 0, PAYLOAD)])
 
-            def work(members: int = members, batch: int = batch) -> int:
-                group = Group(members)
-                before = group.applied
-                for _ in rounds(group, batch, arguments.proposals):
-                    pass
-                return group.applied - before
+    def floor() -> int:
+        for _ in range(arguments.proposals):
+            decode_message(encode_message(append))
+        return arguments.proposals
 
-            print(f"members={members} batch={batch} cpu_us_per_proposal={measure(work):.2f}")
+    print(f"floor: one append through msgpack cpu_us={measure(floor):.2f}")
+    for members, async_writes, batch in itertools.product((3, 1), (False, True), (1, 16, 64)):
+
+        def work(members: int = members, async_writes: bool = async_writes, batch: int = batch) -> int:
+            group = Group(members, async_writes=async_writes)
+            before = group.applied
+            for _ in rounds(group, batch, arguments.proposals):
+                pass
+            return group.applied - before
+
+        print(
+            f"members={members} async_storage_writes={async_writes} batch={batch} "
+            f"cpu_us_per_proposal={measure(work):.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The values that Raft members store and exchange.
 
-All of them are immutable and encode as msgpack arrays, so a driver writes `msgspec.msgpack.encode(message)` to the wire
-and decodes with `msgspec.msgpack.Decoder(Message)`, which refuses negative and oversized numbers. Fields may only be
-added at the end, with a default.
+All of them are immutable and encode as msgpack arrays: `encode_message` and `decode_message` are for the wire between
+members, and a log may store `Entry` and `HardState` in the same way. Fields may only be added at the end, with a
+default.
 
 Terms and indexes start at 1 and 0 means "none", as does member id 0. Names follow etcd-io/raft.
 """
@@ -11,7 +11,10 @@ import enum
 from collections.abc import Sequence
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta, Struct
+
+from edgekube.raft.errors import RaftProtocolError
 
 UINT_MAX: Final = (1 << 63) - 1
 
@@ -150,6 +153,26 @@ class Message(Struct, array_like=True, gc=False, frozen=True):
     context: bytes = b""
     vote: UInt = 0
     responses: Sequence["Message"] = ()
+
+
+_decoder = msgspec.msgpack.Decoder(Message)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_message(message: Message) -> bytes:
+    """A message for another member, as msgpack."""
+    return _encoder.encode(message)
+
+
+def decode_message(data: bytes | bytearray | memoryview) -> Message:
+    """The message another member encoded. Raises `RaftProtocolError` for anything else.
+
+    It bounds every number, but not the length: that is for the transport, before the data is in memory.
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise RaftProtocolError(f"{len(data)} bytes are no message: {error}") from error
 
 
 # Messages that answer a request, so that only members of the configuration may send them.

@@ -14,7 +14,7 @@ from edgekube.raft.confchange import ConfChange, ConfChangeSingle, ConfChangeTra
 from edgekube.raft.config import ReadOnlyOption
 from edgekube.raft.core import Raft
 from edgekube.raft.errors import RaftProtocolError
-from edgekube.raft.messages import ConfState, Entry, Message, MessageType, Snapshot
+from edgekube.raft.messages import ConfState, Entry, Message, MessageType, Snapshot, decode_message, encode_message
 from edgekube.raft.roles import LEADER, CampaignType
 from tests.unit.raft.group import Group
 
@@ -240,8 +240,32 @@ def test_a_member_stays_in_order_among_liars(seed: int, number: int) -> None:
 
 @given(messages)
 def test_messages_survive_the_wire(message: Message) -> None:
-    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=Message)
-    assert msgspec.msgpack.encode(decoded) == msgspec.msgpack.encode(message)
+    data = encode_message(message)
+    assert encode_message(decode_message(data)) == data
+
+
+@given(st.one_of(st.binary(max_size=80), messages.map(encode_message).flatmap(lambda data: st.just(data[:-1]))))
+def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
+    try:
+        message = decode_message(data)
+    except RaftProtocolError:
+        return
+    assert encode_message(message)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode_message(Message(MessageType.MsgApp, 1, -1, 1)),
+        msgspec.msgpack.encode([3, 1, 2, (1 << 64) - 1]),
+        msgspec.msgpack.encode([3, 1, 2, 1, 0, 0, 0, "entries"]),
+        b"\x9e\x00\x00\x00\x00\x00\x00\x00\x90\xc2\x00\xc0\xc4\x00\x00\x91" * 100_000,
+    ],
+    ids=["sender is a worker", "number too large", "wrong type", "nested too deep"],
+)
+def test_the_wire_carries_nothing_impossible(data: bytes) -> None:
+    with pytest.raises(RaftProtocolError, match="are no message"):
+        decode_message(data)
 
 
 @given(st.integers(min_value=0, max_value=2), st.binary(max_size=40))
