@@ -16,6 +16,7 @@ from edgekube.controllers.kubernetes_service import KubernetesServiceController
 from edgekube.controllers.namespace import NamespaceController
 from edgekube.controllers.replicaset import ReplicaSetController
 from edgekube.controllers.serviceaccount import ServiceAccountController
+from edgekube.controllers.statefulset import StatefulSetController
 
 
 class ControllersConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ async def run(
         add(EndpointSliceController, "endpointslice-controller")
         add(lambda c: ServiceAccountController(c, config.ca_bundle), "serviceaccount-controller")
         add(lambda _: kubernetes, "kubernetes-service")
+        add(StatefulSetController, "statefulset-controller")
         add(NamespaceController, "namespace-controller")
         nursery.start_soon(GarbageCollector(client_for(GarbageCollector.name)).run)
         for controller, made in contexts:
