@@ -175,15 +175,20 @@ class BridgeNetwork:
             return attachment
 
     async def detach(self, sandbox_id: str) -> None:
-        async with self._lock:
-            await self._detach(sandbox_id)
+        rtnl, _ = self._running()
+        if sandbox_id in self._state.attachments:
+            # The kernel takes some 20 ms to remove a link; others need not wait for it.
+            await rtnl.delete_link(host_link_name(sandbox_id))
+            async with self._lock:
+                await self._forget(sandbox_id)
 
     async def retain(self, sandbox_ids: Sequence[str]) -> None:
         async with self._lock:
             keep = set(sandbox_ids)
             rtnl, _ = self._running()
             for sandbox_id in [known for known in self._state.attachments if known not in keep]:
-                await self._detach(sandbox_id)
+                await rtnl.delete_link(host_link_name(sandbox_id))
+                await self._forget(sandbox_id)
             kept = {attachment.host_link for attachment in self._state.attachments.values()}
             for link in rtnl.links():
                 if self._is_ours(link) and link.name not in kept:
@@ -342,12 +347,12 @@ class BridgeNetwork:
         gateway = self.gateway.ip
         run_in_netns(netns_path, lambda: pod_link.configure(address, gateway))
 
-    async def _detach(self, sandbox_id: str) -> None:
-        rtnl, table = self._running()
+    async def _forget(self, sandbox_id: str) -> None:
+        """Give back everything but the link, which is gone."""
+        _, table = self._running()
         attachment = self._state.attachments.get(sandbox_id)
         if attachment is None:
             return
-        await rtnl.delete_link(attachment.host_link)
         gone: dict[str, dict[bytes, Data | None]] = {
             name: dict.fromkeys(held) for name, held in attachment_elements(attachment).items()
         }

@@ -46,6 +46,7 @@ IFLA_BRPORT_MODE = 4  # hairpin
 IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BR_MCAST_SNOOPING = 1, 5, 23
 IFLA_INET6_ADDR_GEN_MODE = 8
 VETH_INFO_PEER = 1
+IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PORT = 1, 4, 7, 15
 
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_CACHEINFO, IFA_FLAGS, IFA_PROTO = 1, 2, 3, 6, 8, 11
 IFA_F_NODAD = 0x02
@@ -60,7 +61,9 @@ RTN_UNICAST = 1
 RTNH_F_ONLINK = 4
 
 NDA_DST, NDA_LLADDR = 1, 2
-NUD_PERMANENT = 0x80
+NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
+NTF_SELF = 0x02
+AF_BRIDGE = 7
 
 ALIAS_BYTES_MAX = 255
 
@@ -88,6 +91,7 @@ class Link:
     carrier: bool
     loopback: bool
     alias: str
+    tunnel: tuple[int, bytes, int] = (0, b"", 0)  # of a vxlan: VNI, local address, port
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,23 @@ class Rtnl:
     def add_dummy(self, name: str) -> None:
         info = nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"dummy"))
         self._new_link(attr_str(IFLA_IFNAME, name) + info, what=f"make the dummy link {name}")
+
+    def add_vxlan(self, name: str, *, vni: int, local: IPv4Address, port: int, mac: bytes, mtu: int) -> None:
+        """A tunnel end that learns nothing by itself: neighbours and forwarding entries are given."""
+        data = nest(
+            IFLA_INFO_DATA,
+            attr_u32(IFLA_VXLAN_ID, vni),
+            attr(IFLA_VXLAN_LOCAL, local.packed),
+            attr_u8(IFLA_VXLAN_LEARNING, 0),
+            attr(IFLA_VXLAN_PORT, port.to_bytes(2, "big")),
+        )
+        self._new_link(
+            attr_str(IFLA_IFNAME, name)
+            + attr(IFLA_ADDRESS, mac)
+            + attr_u32(IFLA_MTU, mtu)
+            + nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"vxlan"), data),
+            what=f"make the tunnel {name} from {local}",
+        )
 
     def add_veth(
         self,
@@ -304,6 +325,45 @@ class Rtnl:
             if error.errno not in (errno.ESRCH, errno.ENODEV):
                 raise
 
+    def set_neighbour(self, index: int, address: Address, mac: bytes) -> None:
+        """A permanent neighbour, replacing what was known of the address."""
+        family = AF_INET if address.version == 4 else AF_INET6
+        payload = _NDMSG.pack(family, index, NUD_PERMANENT, 0, 0) + attr(NDA_DST, address.packed)
+        self._netlink.request(
+            RTM_NEWNEIGH,
+            payload + attr(NDA_LLADDR, mac),
+            NLM_F_CREATE | NLM_F_REPLACE,
+            what=f"set the neighbour {address} on link {index}",
+        )
+
+    def delete_neighbour(self, index: int, address: Address) -> None:
+        """Idempotent."""
+        family = AF_INET if address.version == 4 else AF_INET6
+        payload = _NDMSG.pack(family, index, 0, 0, 0) + attr(NDA_DST, address.packed)
+        self._delete_neighbour(payload, f"remove the neighbour {address} of link {index}")
+
+    def set_tunnel_end(self, index: int, mac: bytes, address: IPv4Address) -> None:
+        """Frames to this MAC go through the tunnel to that address."""
+        payload = _NDMSG.pack(AF_BRIDGE, index, NUD_PERMANENT | NUD_NOARP, NTF_SELF, 0)
+        self._netlink.request(
+            RTM_NEWNEIGH,
+            payload + attr(NDA_LLADDR, mac) + attr(NDA_DST, address.packed),
+            NLM_F_CREATE | NLM_F_REPLACE,
+            what=f"set the tunnel end {address} on link {index}",
+        )
+
+    def delete_tunnel_end(self, index: int, mac: bytes) -> None:
+        """Idempotent."""
+        payload = _NDMSG.pack(AF_BRIDGE, index, 0, NTF_SELF, 0) + attr(NDA_LLADDR, mac)
+        self._delete_neighbour(payload, f"remove a tunnel end of link {index}")
+
+    def _delete_neighbour(self, payload: bytes, what: str) -> None:
+        try:
+            self._netlink.request(RTM_DELNEIGH, payload, what=what)
+        except NetlinkError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
+
     def _new_link(self, attrs: bytes, *, what: str) -> None:
         payload = _IFINFO.pack(0, 0, 0, 0, 0) + attrs
         self._netlink.request(RTM_NEWLINK, payload, NLM_F_CREATE | NLM_F_EXCL, what=what)
@@ -328,7 +388,14 @@ def _link(payload: bytes) -> Link:
         carrier=bool(flags & IFF_LOWER_UP),
         loopback=bool(flags & IFF_LOOPBACK),
         alias=text(attrs.get(IFLA_IFALIAS, b"")),
+        tunnel=_tunnel(info) if info.get(IFLA_INFO_KIND, b"").startswith(b"vxlan") else (0, b"", 0),
     )
+
+
+def _tunnel(info: dict[int, bytes]) -> tuple[int, bytes, int]:
+    data = parse_attrs(info.get(IFLA_INFO_DATA, b""))
+    port = int.from_bytes(data.get(IFLA_VXLAN_PORT, b""), "big")
+    return _u32(data.get(IFLA_VXLAN_ID)), data.get(IFLA_VXLAN_LOCAL, b""), port
 
 
 def parse_address(payload: bytes) -> LinkAddress | None:
