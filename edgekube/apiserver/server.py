@@ -148,7 +148,10 @@ class ApiFront:
         except ApiError as error:
             answer = render_error(error)
         if isinstance(answer, Response):
-            return msgspec.structs.replace(answer, headers=[("Audit-Id", audit_id), _NO_CACHE, *answer.headers])
+            added = [("Audit-Id", audit_id)]
+            if not any(name == "Cache-Control" for name, _ in answer.headers):
+                added.append(_NO_CACHE)
+            return msgspec.structs.replace(answer, headers=[*added, *answer.headers])
         return answer
 
     async def _route(self, request: Request) -> Answer:
