@@ -12,7 +12,6 @@ everything raises `LogFailed` and the process should end. A full disk is met ear
 `LogFull` while nothing has been promised.
 """
 
-import contextlib
 import errno
 import os
 from collections import deque
@@ -26,13 +25,11 @@ import trio
 from edgekube.raft import walformat as fmt
 from edgekube.raft.errors import StorageError
 from edgekube.raft.messages import ConfState, Entry, HardState, limit_size
+from edgekube.raft.walfiles import LogFolder, Segment, read_file, write_and_sync
 from edgekube.raft.walindex import UNWRITTEN, LogIndex
 
 TAIL_SIZE_BYTES_MAX: Final = 256 * 1024  # entries kept whole for sending to followers that are up to date
 GROUP_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024  # at most about so much is written before one fdatasync
-_FILL_BYTES: Final = 256 * 1024
-_SPARE: Final = "spare"
-_SUFFIX: Final = ".log"
 
 
 class LogCorrupt(StorageError):
@@ -67,16 +64,6 @@ class WalStatistics(msgspec.Struct, frozen=True):
     bytes_written: int
 
 
-class _Segment:
-    __slots__ = ("fd", "number", "path", "prior")
-
-    def __init__(self, number: int, path: Path, fd: int, prior: int) -> None:
-        self.number = number
-        self.path = path
-        self.fd = fd
-        self.prior = prior  # index of the last entry before this segment
-
-
 _encode: Final = msgspec.msgpack.Encoder().encode
 _entry_decoder: Final = msgspec.msgpack.Decoder(Entry)
 _hard_state_decoder: Final = msgspec.msgpack.Decoder(HardState)
@@ -107,7 +94,7 @@ class Wal:
         self._written_conf_state = ConfState()
         self._written_last = (0, 0)  # (index, term) the log ends with as far as it is written
         self._chain = 0
-        self._segments: list[_Segment] = []
+        self._segments: list[Segment] = []
         self._queue: deque[_Queued] = deque()
         self._ticket = 0
         self._ticket_written = 0
@@ -115,10 +102,11 @@ class Wal:
         self._busy = False
         self._lot = trio.lowlevel.ParkingLot()
         self._limiter = trio.CapacityLimiter(1)
+        self._spare_limiter = trio.CapacityLimiter(1)
+        self._spare_lock = trio.Lock()
         self._failure: LogFailed | None = None
         self._syncs = self._frames = self._bytes_written = 0
-        path.mkdir(parents=True, exist_ok=True)
-        self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._files = LogFolder(path, segment_size, identity)
         try:
             self._open(attested)
         except BaseException:
@@ -215,17 +203,39 @@ class Wal:
         Usually nothing to do; once a segment it prepares the next one.
         """
         self._check()
-        room = -self._end % self._segment_size
-        if size + fmt.FRAME_HEADER_BYTES + 4096 <= room or (self._path / _SPARE).exists():
-            return
-        try:
-            await trio.to_thread.run_sync(self._make_spare, limiter=self._limiter)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise LogFull(
-                    f"no space for another log segment of {self._segment_size} bytes in {self._path}"
-                ) from error
-            raise self._fail(error) from error
+        if size + fmt.FRAME_HEADER_BYTES + 4096 > self._room():
+            await self._prepare()
+
+    @property
+    def wants_spare(self) -> bool:
+        """Half of the segment is used and the next one is not ready: a good time for `prepare`."""
+        return not self._files.has_spare and self._room() < self._segment_size // 2
+
+    async def prepare(self) -> None:
+        """Make the next segment ready beforehand (4 MiB of zeros), so that no write has to wait for it.
+
+        Raises LogFull, LogFailed.
+        """
+        self._check()
+        if self.wants_spare:
+            await self._prepare()
+
+    def _room(self) -> int:
+        return -self._end % self._segment_size
+
+    async def _prepare(self) -> None:
+        async with self._spare_lock:
+            if self._files.has_spare:
+                return
+            try:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._files.make_spare, limiter=self._spare_limiter)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise LogFull(
+                        f"no space for another log segment of {self._segment_size} bytes in {self._path}"
+                    ) from error
+                raise self._fail(error) from error
 
     async def sync(self, ticket: int) -> None:
         """Wait until what `append` gave this ticket for is durable. Raises LogFailed."""
@@ -254,7 +264,8 @@ class Wal:
             gone, self._segments = self._segments[:keep], self._segments[keep:]
             self._index.forget(self._segments[0].prior)
             try:
-                await trio.to_thread.run_sync(self._drop, gone, limiter=self._limiter)
+                async with self._spare_lock:
+                    await trio.to_thread.run_sync(self._files.drop, gone, limiter=self._limiter)
             except OSError as error:
                 raise self._fail(error) from error
 
@@ -263,9 +274,7 @@ class Wal:
         for segment in self._segments:
             os.close(segment.fd)
         self._segments.clear()
-        if self._folder >= 0:
-            os.close(self._folder)
-            self._folder = -1
+        self._files.close()
 
     def statistics(self) -> WalStatistics:
         """See `WalStatistics`."""
@@ -305,7 +314,7 @@ class Wal:
             ticket = self._queue[0].ticket - 1 if self._queue else self._ticket
             end = self._end
             if writes:
-                await trio.to_thread.run_sync(_write_and_sync, writes, limiter=self._limiter)
+                await trio.to_thread.run_sync(write_and_sync, writes, limiter=self._limiter)
                 self._syncs += 1
         except OSError as error:
             raise self._fail(error) from error
@@ -315,7 +324,7 @@ class Wal:
 
     def _take_frame(self) -> list[_Queued]:
         """Take records off the queue, as many as fit one frame at the end of the current segment."""
-        room = fmt.frame_room(-self._end % self._segment_size)
+        room = fmt.frame_room(self._room())
         batch = []
         if self._end % self._segment_size == fmt.SECTOR_BYTES:
             for kind, payload in self._opening_records():
@@ -370,15 +379,16 @@ class Wal:
     async def _roll(self, writes: list[tuple[int, int, bytes]]) -> None:
         """Begin the next segment. What was framed so far is synced first: a segment never outlives its forerunner."""
         if writes:
-            await trio.to_thread.run_sync(_write_and_sync, list(writes), limiter=self._limiter)
+            await trio.to_thread.run_sync(write_and_sync, list(writes), limiter=self._limiter)
             writes.clear()
             self._synced = self._end
             self._syncs += 1
         number = self._segments[-1].number + 1
-        segment = await trio.to_thread.run_sync(self._activate, number, limiter=self._limiter)
+        async with self._spare_lock:
+            segment = await trio.to_thread.run_sync(self._files.activate, number, limiter=self._limiter)
         self._begin(segment)
 
-    def _begin(self, segment: _Segment) -> None:
+    def _begin(self, segment: Segment) -> None:
         segment.prior = self._written_last[0]
         self._segments.append(segment)
         self._end = segment.number * self._segment_size + fmt.SECTOR_BYTES
@@ -398,62 +408,10 @@ class Wal:
             raise LogCorrupt(f"entry {index} in {segment.path} was damaged after it was written")
         return _entry_decoder.decode(payload)
 
-    # -- files (in a thread, or before the loop has anything else to do)
-
-    def _make_spare(self) -> None:
-        """A filled file under the name of the spare."""
-        spare = self._path / _SPARE
-        temporary = self._path / (_SPARE + ".tmp")
-        try:
-            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                zeros = bytes(min(_FILL_BYTES, self._segment_size))
-                for offset in range(0, self._segment_size, len(zeros)):
-                    _pwrite(fd, zeros[: self._segment_size - offset], offset)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            temporary.rename(spare)
-            os.fsync(self._folder)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-    def _activate(self, number: int) -> _Segment:
-        """Turn the spare into segment `number`."""
-        spare = self._path / _SPARE
-        if not spare.exists():
-            self._make_spare()
-        path = self._path / f"{number:016x}{_SUFFIX}"
-        fd = os.open(spare, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            _pwrite(fd, fmt.encode_segment_header(number, self._segment_size, self._identity), 0)
-            os.fdatasync(fd)
-            spare.rename(path)
-            os.fsync(self._folder)
-        except BaseException:
-            os.close(fd)
-            raise
-        return _Segment(number, path, fd, 0)
-
-    def _drop(self, gone: Sequence[_Segment]) -> None:
-        """Keep one dropped segment as the spare, remove the others; oldest first, so that no gap can appear."""
-        spare = self._path / _SPARE
-        for segment in gone:
-            os.close(segment.fd)
-            if spare.exists():
-                segment.path.unlink()
-            else:
-                segment.path.rename(spare)
-        os.fsync(self._folder)
-
     # -- opening
 
     def _open(self, attested: int) -> None:
-        found = sorted((int(path.stem, 16), path) for path in self._path.glob("*" + _SUFFIX))
-        for path in self._path.glob("*.tmp"):
-            path.unlink()
+        found = self._files.found()
         # A crash while dropping can leave old segments before a gap; they are not needed, or the replay would tell.
         begin = len(found) - 1
         while begin > 0 and found[begin - 1][0] == found[begin][0] - 1:
@@ -467,7 +425,7 @@ class Wal:
                 )
             try:
                 self._end = self._segment_size
-                self._begin(self._activate(1))
+                self._begin(self._files.activate(1))
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise LogFull(f"no space for a log of {self._segment_size} bytes in {self._path}") from error
@@ -476,10 +434,10 @@ class Wal:
         used = self._replay(live, attested)
         for segment in self._segments:
             os.fdatasync(segment.fd)  # what was read may have been in the page cache only
-        unused = [_Segment(number, path, -1, 0) for number, path in [*stale, *live[used:]]]
+        unused = [Segment(number, path, -1, 0) for number, path in [*stale, *live[used:]]]
         for segment in unused:
             segment.path.unlink()
-        os.fsync(self._folder)
+        self._files.sync()
 
     def _replay(self, files: Sequence[tuple[int, Path]], attested: int) -> int:
         """Read all segments up to the end of the log; returns how many are in use."""
@@ -491,9 +449,9 @@ class Wal:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             base = number * self._segment_size
             offset = fmt.SECTOR_BYTES
-            segment = _Segment(number, path, fd, 0)
+            segment = Segment(number, path, fd, 0)
             try:
-                data = _read_file(fd, self._segment_size)
+                data = read_file(fd, self._segment_size)
                 complaint = fmt.decode_segment_header(
                     data[: fmt.SECTOR_BYTES], number, self._segment_size, self._identity
                 )
@@ -582,27 +540,3 @@ class Wal:
                 raise LogCorrupt(f"{path} has a record of kind {record.kind}: it was written by a newer version")
         except (msgspec.DecodeError, ValueError) as error:
             raise LogCorrupt(f"{path} has a record that makes no sense at {record.position}: {error}") from error
-
-
-def _pwrite(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view = view[written:]
-        offset += written
-
-
-def _write_and_sync(writes: Sequence[tuple[int, int, bytes]]) -> None:
-    for fd, offset, data in writes:
-        _pwrite(fd, data, offset)
-    for fd in {fd for fd, _, _ in writes}:
-        os.fdatasync(fd)
-
-
-def _read_file(fd: int, size: int) -> bytes:
-    parts = []
-    offset = 0
-    while offset <= size and (data := os.pread(fd, size + 1 - offset, offset)):
-        parts.append(data)
-        offset += len(data)
-    return b"".join(parts)

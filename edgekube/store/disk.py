@@ -183,6 +183,7 @@ class Disk:
 
         Raises ReadOnly when there is no space (nothing was changed), StoreFailed when the disk fails.
         """
+        await trio.lowlevel.checkpoint()  # the caller has gathered, this packs: two slices of the loop instead of one
         items = [(key, None if kv is None else _packed(kv)) for key, kv in changes]
         await trio.to_thread.run_sync(self._write, items, meta, limiter=self._limiter)
         self.meta = meta

@@ -109,9 +109,9 @@ class StateMachine:
         self._advance(index, term)
         if command.fence and command.fence != term:
             return Outcome(TxnResult(False, self.revision), fenced=True)
-        failed = self._failed(command.guards)
-        if failed:
-            return Outcome(TxnResult(False, self.revision, failed))
+        checked = self.check(command.guards)
+        if not checked.succeeded:
+            return Outcome(checked)
         revision = self.revision + 1
         events = tuple([event for op in command.ops if (event := self._write(op, revision)) is not None])
         if not events:
@@ -127,7 +127,8 @@ class StateMachine:
             raise RuntimeError(f"entry {index} of term {term} cannot follow entry {self.index} of term {self.term}")
         self.index, self.term = index, term
 
-    def _failed(self, guards: Sequence[Guard]) -> tuple[tuple[bytes, KeyValue | None], ...]:
+    def check(self, guards: Sequence[Guard]) -> TxnResult:
+        """What a transaction of these guards and no operations answers."""
         failed = []
         for guard in guards:
             current = self.get(guard.key)
@@ -137,7 +138,7 @@ class StateMachine:
                 holds = current is not None
             if not holds:
                 failed.append((guard.key, current))
-        return tuple(failed)
+        return TxnResult(not failed, self.revision, tuple(failed))
 
     def _write(self, op: Op, revision: int) -> Event | None:
         key = op.key

@@ -20,7 +20,7 @@ LIMITS = Limits(segment_size=65536, history_size_max=100_000, history_count_max=
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "edgekube-test", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "edgekube-test", str(folder)], check=True)
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
@@ -66,7 +66,7 @@ async def test_a_full_disk_makes_it_read_only(small_disk: Path, tmp_path: Path, 
 
 
 async def test_a_disk_too_small_to_begin_with_is_said_so(small_disk: Path, tmp_path: Path) -> None:
-    (small_disk / "ballast").write_bytes(bytes(5 * 1024 * 1024))
+    (small_disk / "ballast").write_bytes(bytes(15 * 1024 * 1024))
     with pytest.raises(ReadOnly, match="no space"):
         async with open_store(small_disk, tmp_path / "run", limits=LIMITS):
             pass

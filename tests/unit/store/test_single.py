@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from edgekube.raft.messages import ConfState, HardState
-from edgekube.raft.wal import Wal
+from edgekube.raft.walfiles import LogFolder
 from edgekube.store.api import (
     Compacted,
     Delete,
@@ -168,12 +168,12 @@ async def test_a_failing_disk_stops_the_store(tmp_path: Path, monkeypatch: pytes
 async def test_no_space_for_the_log_makes_it_read_only_and_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Wal) -> None:
+    def full(self: LogFolder) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with at(tmp_path) as store:
         with monkeypatch.context() as patch:
-            patch.setattr(Wal, "_make_spare", full)
+            patch.setattr(LogFolder, "make_spare", full)
             with pytest.raises(ReadOnly, match="no space"):
                 await fill(store, 1000)
             count = store.count(b"/", b"0")
