@@ -1,4 +1,4 @@
-"""Inter-pod affinity and topology spread over a snapshot. Pure (plugins/interpodaffinity, plugins/podtopologyspread)."""
+"""Inter-pod affinity and topology spread over a snapshot. Pure (interpodaffinity and podtopologyspread plugins)."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -6,7 +6,7 @@ import msgspec
 
 from edgekube.scheduler.snapshot import NodeState, Snapshot
 from edgekube.types.core_v1 import Pod, PodAffinityTerm, TopologySpreadConstraint
-from edgekube.types.meta_v1 import LabelSelector
+from edgekube.types.meta_v1 import LabelSelector, LabelSelectorRequirement
 from edgekube.types.placement import NO_EXECUTE, NO_SCHEDULE, node_fits_affinity, untolerated
 from edgekube.types.selectors import from_label_selector
 
@@ -37,8 +37,6 @@ def _with_keys(
     selector: LabelSelector | None, owner: Pod, match: Iterable[str], mismatch: Iterable[str]
 ) -> LabelSelector | None:
     """matchLabelKeys and mismatchLabelKeys add the owner's own values to the selector (KEP-3633)."""
-    from edgekube.types.meta_v1 import LabelSelectorRequirement
-
     extra = [
         LabelSelectorRequirement(key=key, operator=operator, values=(owner.metadata.labels[key],))
         for operator, keys in (("In", match), ("NotIn", mismatch))

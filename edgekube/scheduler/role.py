@@ -81,11 +81,7 @@ class Scheduler:
             await trio.lowlevel.checkpoint()
             return
         self._wakeup = trio.Event()
-        now = trio.current_time()
-        times = [
-            w.backoff_until for uid, w in self._waiting.items() if uid in self._unschedulable and w.backoff_until > now
-        ]
-        times += [self._waiting[uid].unschedulable_since + UNSCHEDULABLE_SECONDS_MAX for uid in self._unschedulable]
+        times = [self._waiting[uid].unschedulable_since + UNSCHEDULABLE_SECONDS_MAX for uid in self._unschedulable]
         with trio.CancelScope(deadline=min(times, default=float("inf"))):
             await self._wakeup.wait()
         now = trio.current_time()
