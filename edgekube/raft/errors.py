@@ -1,7 +1,9 @@
 """What the Raft core raises.
 
-`RawNode.step` raises `RaftProtocolError` and nothing else, whatever a peer sends; the state is unchanged then, so a
-driver logs it and goes on. `AssertionError` means a bug in the core or a broken promise of the driver, never a peer.
+`RawNode.step` raises `RaftProtocolError` and nothing else, whatever a peer sends; the log is unchanged then, so a
+driver logs it and goes on. An `AssertionError` means a bug in the core or a broken promise of the driver, never a peer;
+a `StorageError` other than the three below comes from the storage itself and passes through. Both should end the
+member.
 """
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 from edgekube.raft import confchange, quorum
 from edgekube.raft.errors import (
+    CompactedError,
     ProposalDroppedError,
     RaftProtocolError,
     SnapshotTemporarilyUnavailableError,
-    StorageError,
 )
 from edgekube.raft.messages import (
     MSG_APP,
@@ -155,7 +155,7 @@ def maybe_send_append(raft: "Raft", member: int, progress: Progress, *, send_if_
     if following <= log.last_index and not (replicate and progress.inflights.full):
         try:
             entries = log.slice(following, log.last_index + 1, raft.max_size_per_msg)
-        except StorageError:
+        except CompactedError:
             return _maybe_send_snapshot(raft, member, progress)
     if not entries and not send_if_empty:
         return False

@@ -5,7 +5,7 @@ Invariant: applied <= applying <= committed <= last_index. `applying` counts wha
 
 from collections.abc import Sequence
 
-from edgekube.raft.errors import RaftProtocolError, StorageError
+from edgekube.raft.errors import CompactedError, RaftProtocolError, UnavailableError
 from edgekube.raft.messages import NO_LIMIT, Entry, Snapshot, entries_size, entry_size, limit_size
 from edgekube.raft.storage import Storage
 from edgekube.raft.unstable import Unstable
@@ -57,7 +57,7 @@ class Log:
             return None
         try:
             return self.storage.term(index)
-        except StorageError:
+        except (CompactedError, UnavailableError):
             return None
 
     def is_up_to_date(self, index: int, term: int) -> bool:

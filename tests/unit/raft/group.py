@@ -10,7 +10,7 @@ import msgspec
 
 from edgekube.raft import confchange
 from edgekube.raft.config import Config
-from edgekube.raft.errors import ConfChangeError, RaftProtocolError
+from edgekube.raft.errors import ConfChangeError, PeerNotFoundError, RaftProtocolError
 from edgekube.raft.messages import (
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,
@@ -169,7 +169,10 @@ class Group:
     def answer(self, member: int, responses: Sequence[Message]) -> None:
         for response in responses:
             if response.to == member:
-                self.nodes[member].step(response)
+                try:
+                    self.nodes[member].step(response)
+                except PeerNotFoundError as error:
+                    self.refused.append(error)
             else:
                 self.send([response])
 
