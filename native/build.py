@@ -68,6 +68,18 @@ def static_compiler(target: str) -> list[str]:
     return compiler(target)
 
 
+def python_headers(target: str, scratch: Path) -> list[str]:
+    """Debian's pyconfig.h includes one by architecture; ours says the same of the other (both are LP64)."""
+    headers = Path(sysconfig.get_path("include"))
+    if target != host_target():
+        own = headers.parent / f"{host_target()}-linux-gnu" / headers.name / "pyconfig.h"
+        if own.exists():
+            other = scratch / f"{target}-linux-gnu" / headers.name
+            other.mkdir(parents=True)
+            shutil.copy(own, other / "pyconfig.h")
+    return [f"-I{headers}", f"-I{scratch}"]
+
+
 def build_extension(target: str, out: Path) -> None:
     """The limited API makes one file serve every CPython from 3.11 on."""
     from cffi import FFI
@@ -81,22 +93,9 @@ def build_extension(target: str, out: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()):  # cffi announces the file
             ffi.emit_c_code(str(generated))
         built = Path(scratch, EXTENSION)
-        _run(
-            [*compiler(target), "-shared", "-fPIC", "-O2", "-s", *WARNINGS, "-DPy_LIMITED_API=0x030B0000"]
-            + (
-                [f"-I{sysconfig.get_path('include')}"]
-                if target == host_target()
-                else [
-                    "-idirafter",
-                    sysconfig.get_path("include"),
-                    "-idirafter",
-                    "/usr/include",
-                    "-idirafter",
-                    f"/usr/include/{host_target()}-linux-gnu",
-                ]
-            )
-            + ["-pthread", "-o", str(built), str(generated)]
-        )
+        flags = ["-shared", "-fPIC", "-O2", "-s", "-pthread", *WARNINGS, "-DPy_LIMITED_API=0x030B0000"]
+        flags += python_headers(target, Path(scratch, "include"))
+        _run([*compiler(target), *flags, "-o", str(built), str(generated)])
         _install(built, out / EXTENSION)
 
 
@@ -104,7 +103,10 @@ def build_shim(target: str, out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch, "shim")
         sources = sorted(str(path) for path in (HERE / "shim").glob("*.c"))
-        _run([*static_compiler(target), "-static", "-Os", "-s", "-std=gnu11", *WARNINGS, "-o", str(built), *sources])
+        # Every page counts: there is one shim a container.
+        flags = ["-static", "-Os", "-s", "-std=gnu11", "-fno-pie", "-no-pie", "-ffunction-sections", "-fdata-sections"]
+        flags += ["-fno-asynchronous-unwind-tables", "-Wl,--gc-sections", "-Wl,-z,noseparate-code", "-Wl,-z,norelro"]
+        _run([*static_compiler(target), *flags, *WARNINGS, "-o", str(built), *sources])
         _install(built, out / "shim")
 
 
@@ -150,8 +152,8 @@ def _install(built: Path, destination: Path, mode: int = 0o755) -> None:
 def fingerprint(target: str) -> str:
     """Over every source, the compilers' names and the Python headers' version."""
     digest = hashlib.sha256()
-    sources = [path for path in sorted(HERE.rglob("*")) if path.suffix in {".c", ".h", ".py"}]
-    sources += [PACKAGE / "runtime" / "seccomp.py", SECCOMP_SOURCE]
+    sources = [path for path in sorted(HERE.rglob("*")) if path.suffix in {".c", ".h"}]
+    sources += [Path(__file__), PACKAGE / "runtime" / "seccomp.py", SECCOMP_SOURCE]
     for path in sources:
         if path.exists():
             digest.update(f"{path.name}\0".encode())
@@ -167,7 +169,7 @@ def ensure_built(target: str | None = None, out: Path | None = None, *, force: b
         raise BuildError(f"unknown target {target}: choose one of {', '.join(TARGETS)}")
     native = out or PACKAGE / "native"
     data = out or PACKAGE / "data"
-    stamp = native / ".built"
+    stamp = (out or HERE.parent / "build") / f".native-{target}"
     wanted = fingerprint(target)
     results = [native / EXTENSION, native / "shim", native / "pause", data / "seccomp.json"]
     if not force and stamp.exists() and stamp.read_text() == wanted and all(path.exists() for path in results):
@@ -176,6 +178,7 @@ def ensure_built(target: str | None = None, out: Path | None = None, *, force: b
     build_shim(target, native)
     build_pause(target, native)
     build_seccomp(target, data)
+    stamp.parent.mkdir(exist_ok=True)
     stamp.write_text(wanted)
     return True
 

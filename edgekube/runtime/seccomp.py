@@ -35,7 +35,7 @@ _NEVER = frozenset({"keyctl", "add_key", "request_key"})
 _PTRACE = frozenset({"process_vm_readv", "process_vm_writev", "pidfd_getfd"})
 
 
-class Argument(msgspec.Struct, frozen=True, omit_defaults=True):
+class Argument(msgspec.Struct, frozen=True):
     """One condition on a system call's argument (runtime-spec config-linux.md, seccomp)."""
 
     index: int

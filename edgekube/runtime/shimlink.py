@@ -11,7 +11,7 @@ import trio
 PROTOCOL_VERSION = 1
 FRAME_BYTES_MAX = 64 * 1024
 STDIN_PIECE_BYTES = 16 * 1024
-_HEADER = struct.Struct("<Ib")
+_HEADER = struct.Struct("<IB")
 
 WANT_STDOUT, WANT_STDERR, GIVE_STDIN, WANT_EXIT = 1, 2, 4, 8
 

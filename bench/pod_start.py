@@ -1,0 +1,201 @@
+"""A pod's start against a bare `runc run` of the same bundle, in the same run; and what a running container costs.
+
+`sudo python3 bench/pod_start.py [--rounds 20] [--many 30]`. The image is the machine's busybox. A start is sandbox,
+overlay, config, shim and runc, until the container runs; taking it away is timed apart. CPU is the whole machine's, and
+so means something on a quiet one only. The network is not part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from edgekube.runtime.api import ContainerSpec, Image, ImageConfig, SandboxSpec
+from edgekube.runtime.engine import Engine
+
+IMAGE_ID = "sha256:" + "b" * 64
+
+
+class OneImage:
+    """As much of an image service as an engine needs."""
+
+    def __init__(self, layer: str) -> None:
+        self._layers = (layer,)
+        self._image = Image(IMAGE_ID, IMAGE_ID, (), (), 1, ("a",), ImageConfig())
+
+    def get(self, reference: str) -> Image | None:
+        return self._image
+
+    def layer_paths(self, image_id: str) -> Sequence[str]:
+        return self._layers
+
+
+def make_root(folder: Path) -> str:
+    for name in ("bin", "etc", "proc", "sys", "dev", "tmp"):
+        (folder / name).mkdir(parents=True)
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        raise SystemExit("install busybox-static")
+    shutil.copy(busybox, folder / "bin" / "busybox")
+    for name in ("sh", "sleep", "true"):
+        (folder / "bin" / name).symlink_to("busybox")
+    return str(folder)
+
+
+def machine_cpu() -> float:
+    """Seconds of CPU the whole machine has used; meaningful on a quiet one."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    busy = sum(int(value) for index, value in enumerate(fields) if index not in (3, 4))
+    return busy / os.sysconf("SC_CLK_TCK")
+
+
+class Bench:
+    def __init__(self, engine: Engine, folder: Path, cgroup_root: str) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.cgroup_root = cgroup_root
+
+    async def start(self, name: str) -> float:
+        before = time.perf_counter()
+        parent = f"{self.cgroup_root}/{name}"
+        await self.engine.create_sandbox(SandboxSpec(id=name, name=name, uid=name, hostname=name, cgroup_parent=parent))
+        await self.engine.start_container(
+            ContainerSpec(
+                id=f"{name}-c",
+                name="c",
+                sandbox_id=name,
+                attempt=0,
+                image_id=IMAGE_ID,
+                args=("sleep", "1000"),
+                env=(),
+                log_path=str(self.folder / "logs" / f"{name}.log"),
+            )
+        )
+        return time.perf_counter() - before
+
+    async def remove(self, name: str) -> float:
+        before = time.perf_counter()
+        await self.engine.stop_container(f"{name}-c", 0)
+        await self.engine.remove_sandbox(name)
+        return time.perf_counter() - before
+
+
+def runc_run(bundle: Path, state: Path, number: int) -> float:
+    """`runc run --detach`: the floor. Its end is not timed."""
+    name = f"bare{number}"
+    before = time.perf_counter()
+    subprocess.run(
+        ["runc", "--root", str(state), "run", "--detach", "--bundle", str(bundle), name],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    taken = time.perf_counter() - before
+    subprocess.run(["runc", "--root", str(state), "delete", "--force", name], check=True)
+    return taken
+
+
+def bare_bundle(engine: Engine, container_id: str, root: str, folder: Path, cgroup_root: str) -> Path:
+    """The engine's own config.json, with namespaces of its own instead of pinned ones."""
+    config: dict[str, Any] = msgspec.json.decode(Path(engine.paths.container(container_id), "config.json").read_bytes())
+    for namespace in config["linux"]["namespaces"]:
+        namespace.pop("path", None)
+    config["root"]["path"] = root
+    config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] != "/dev/shm"]
+    config["linux"]["cgroupsPath"] = f"/{cgroup_root}/bare"
+    bundle = folder / "bundle"
+    bundle.mkdir()
+    (bundle / "config.json").write_bytes(msgspec.json.encode(config))
+    return bundle
+
+
+async def measure(rounds: int, many: int) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ekbench"))
+    cgroup_root = f"ekbench{os.getpid()}"
+    root = make_root(folder / "root")
+    images: Any = OneImage(root)
+    engine = Engine(images, run_dir=str(folder / "run"), data_dir=str(folder / "data"), cgroup_root=cgroup_root)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            await engine.recover()
+            bench = Bench(engine, folder, cgroup_root)
+            await bench.start("first")
+            bundle = bare_bundle(engine, "first-c", root, folder, cgroup_root)
+            await bench.remove("first")
+            pods, bare, removals = [], [], []
+            for number in range(rounds):  # in turns: what else the machine does meets both alike
+                bare.append(runc_run(bundle, folder / "state", number))
+                pods.append(await bench.start(f"pod{number}"))
+                removals.append(await bench.remove(f"pod{number}"))
+            floor, pod = statistics.median(bare), statistics.median(pods)
+            print(f"runc run           p50 {floor * 1000:6.1f} ms")
+            print(f"pod start          p50 {pod * 1000:6.1f} ms   {pod / floor:.2f} x runc run")
+            print(f"kill and remove    p50 {statistics.median(removals) * 1000:6.1f} ms")
+            report_cpu(
+                "runc run + delete", rounds, lambda: [runc_run(bundle, folder / "state", n) for n in range(rounds)]
+            )
+            before = machine_cpu()
+            for number in range(rounds):
+                await bench.start(f"pod{number}")
+                await bench.remove(f"pod{number}")
+            print(f"machine CPU, pod start + remove    {(machine_cpu() - before) / rounds * 1000:6.1f} ms")
+            await measure_many(bench, many)
+            await engine.purge()
+            nursery.cancel_scope.cancel()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def report_cpu(name: str, rounds: int, work: Any) -> None:
+    before = machine_cpu()
+    work()
+    print(f"machine CPU, {name:<20} {(machine_cpu() - before) / rounds * 1000:6.1f} ms")
+
+
+async def measure_many(bench: Bench, many: int) -> None:
+    taken: list[float] = []
+
+    async def one(name: str) -> None:
+        taken.append(await bench.start(name))
+
+    before = time.perf_counter()
+    async with trio.open_nursery() as nursery:
+        for number in range(many):
+            nursery.start_soon(one, f"many{number}")
+    total = time.perf_counter() - before
+    print(f"{many} pods at once    {total:.2f} s, p50 {statistics.median(taken):.2f} s")
+    sizes = []
+    for status in bench.engine.containers():
+        state = Path(bench.engine.paths.container(status.spec.id), "state.json").read_bytes()
+        rollup = Path(f"/proc/{msgspec.json.decode(state)['shim_pid']}/smaps_rollup").read_text()
+        sizes.append({line.split(":")[0]: int(line.split()[1]) for line in rollup.splitlines()[1:] if "kB" in line})
+    for key in ("Rss", "Pss", "Private_Dirty"):
+        print(f"shim {key:<14} {statistics.mean(size[key] for size in sizes):5.0f} kB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--many", type=int, default=30)
+    arguments = parser.parse_args()
+    trio.run(measure, arguments.rounds, arguments.many)
+
+
+if __name__ == "__main__":
+    main()
