@@ -8,15 +8,18 @@ import trio
 
 from edgekube.client.api import Client
 from edgekube.client.events import EventRecorder
+from edgekube.controllers.daemonset import DaemonSetController
 from edgekube.controllers.deployment import DeploymentController
 from edgekube.controllers.endpointslice import EndpointSliceController
 from edgekube.controllers.framework import Context, Controller, run_controller
 from edgekube.controllers.garbage import GarbageCollector
 from edgekube.controllers.kubernetes_service import KubernetesServiceController
 from edgekube.controllers.namespace import NamespaceController
+from edgekube.controllers.podgc import PodGarbageController
 from edgekube.controllers.replicaset import ReplicaSetController
 from edgekube.controllers.serviceaccount import ServiceAccountController
 from edgekube.controllers.statefulset import StatefulSetController
+from edgekube.controllers.ttl import TTLController
 
 
 class ControllersConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +67,9 @@ async def run(
         add(lambda c: ServiceAccountController(c, config.ca_bundle), "serviceaccount-controller")
         add(lambda _: kubernetes, "kubernetes-service")
         add(StatefulSetController, "statefulset-controller")
+        add(DaemonSetController, "daemonset-controller")
+        add(PodGarbageController, "pod-garbage-collector")
+        add(TTLController, "ttl-after-finished-controller")
         add(NamespaceController, "namespace-controller")
         nursery.start_soon(GarbageCollector(client_for(GarbageCollector.name)).run)
         for controller, made in contexts:
