@@ -68,7 +68,7 @@ class ServerStatistics(msgspec.Struct, frozen=True):
 
 
 class Request:
-    """One request, with its body still on the wire. Read it with `read_body` or `iter_body`, once."""
+    """One request, with its body still on the wire until `read_body`."""
 
     __slots__ = ("_connection", "head", "peer")
 
@@ -103,23 +103,18 @@ class Request:
         length = self.header("content-length")
         if length.isdecimal() and int(length) > limit:
             raise HttpError(413, f"the request body is larger than the limit of {limit} bytes")
+        connection = self._connection
         chunks: list[bytes] = []
         size = 0
-        async for chunk in self.iter_body():
-            size += len(chunk)
-            if size > limit:
-                raise HttpError(413, f"the request body is larger than the limit of {limit} bytes")
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    async def iter_body(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises HttpError 408 when it takes longer than the server's `body_seconds`."""
-        connection = self._connection
         with trio.move_on_after(connection.server.limits.body_seconds) as scope:
-            while (data := await connection.next_data()) is not None:
-                yield data
+            while (chunk := await connection.next_data()) is not None:
+                size += len(chunk)
+                if size > limit:
+                    raise HttpError(413, f"the request body is larger than the limit of {limit} bytes")
+                chunks.append(chunk)
         if scope.cancelled_caught:
             raise HttpError(408, "the request body took too long to arrive")
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 Answer = Response | PushResponse | UpgradeResponse
