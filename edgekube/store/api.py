@@ -125,8 +125,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 class Watch(Protocol):
     """An open watch: batches of events in revision order, no gap, no duplicate.
 
-    A batch holds whole transactions. An empty batch with a larger `progress` is progress without events (a bookmark's
-    source). Raises `Compacted` when the watcher fell behind the kept history.
+    A batch holds whole transactions, so it may exceed `batch_max` by the last one's events. `progress` moves by itself
+    while nothing matches (a bookmark's source): nobody is woken for it. Raises `Compacted` when the watcher fell behind
+    the kept history.
     """
 
     @property
@@ -135,7 +136,7 @@ class Watch(Protocol):
         ...
 
     async def next(self) -> Sequence[Event]:
-        """Wait for events (or progress) and return them; cancellable without loss."""
+        """Wait for events and return them, at least one; cancellable without loss."""
         ...
 
     def next_nowait(self) -> Sequence[Event]:
