@@ -1,4 +1,4 @@
-"""Rules of the kind beyond ObjectMeta."""
+"""ServiceAccounts."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -40,8 +40,9 @@ META = {"name": "x", "namespace": "default", "creationTimestamp": "2023-11-14T22
 
 
 def container_status(name: str, ready: bool, state: dict[str, Any], restarts: int = 0) -> dict[str, Any]:
-    return {"name": name, "ready": ready, "restartCount": restarts, "state": state, "image": "i", "imageID": "",
-            "lastState": {"terminated": {"exitCode": 1, "finishedAt": "2023-11-14T22:13:10Z"}} if restarts else {}}  # fmt: skip
+    last = {"terminated": {"exitCode": 1, "finishedAt": "2023-11-14T22:13:10Z"}} if restarts else {}
+    head = {"name": name, "ready": ready, "restartCount": restarts, "state": state}
+    return {**head, "image": "i", "imageID": "", "lastState": last}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_every_kind_prints_its_empty_value(res: Any) -> None:
 async def test_list_as_table(api: Api) -> None:
     shown = json.loads((await api("list", "core/v1/namespaces", accept=TABLE)).body)
     assert [c["name"] for c in shown["columnDefinitions"]] == ["Name", "Status", "Age"]
-    assert [row["cells"] for row in shown["rows"]][0] == ["default", "Active", "0s"]
+    assert shown["rows"][0]["cells"] == ["default", "Active", "0s"]
     assert shown["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
 
 
