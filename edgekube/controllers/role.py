@@ -15,10 +15,12 @@ from edgekube.controllers.framework import Context, Controller, run_controller
 from edgekube.controllers.garbage import GarbageCollector
 from edgekube.controllers.kubernetes_service import KubernetesServiceController
 from edgekube.controllers.namespace import NamespaceController
+from edgekube.controllers.nodelifecycle import NodeLifecycleController
 from edgekube.controllers.podgc import PodGarbageController
 from edgekube.controllers.replicaset import ReplicaSetController
 from edgekube.controllers.serviceaccount import ServiceAccountController
 from edgekube.controllers.statefulset import StatefulSetController
+from edgekube.controllers.tainteviction import TaintEvictionController
 from edgekube.controllers.ttl import TTLController
 
 
@@ -70,6 +72,8 @@ async def run(
         add(DaemonSetController, "daemonset-controller")
         add(PodGarbageController, "pod-garbage-collector")
         add(TTLController, "ttl-after-finished-controller")
+        add(NodeLifecycleController, "node-controller")
+        add(TaintEvictionController, "taint-eviction-controller")
         add(NamespaceController, "namespace-controller")
         nursery.start_soon(GarbageCollector(client_for(GarbageCollector.name)).run)
         for controller, made in contexts:
