@@ -54,7 +54,7 @@ class StreamedResponse:
         """The whole body. Raises ConnectionLost when it breaks off or is longer than `limit`."""
         chunks: list[bytes] = []
         size = 0
-        async for chunk in self.iter_body():
+        while (chunk := await self._connection.next_data()) is not None:
             size += len(chunk)
             if size > limit:
                 raise ConnectionLost(f"the response is longer than {limit} bytes")

@@ -68,6 +68,8 @@ class Peer(msgspec.Struct, frozen=True):
 class Response(msgspec.Struct, frozen=True, kw_only=True):
     """`body` is complete, or a stream of chunks, which the server closes (`aclose`) however the exchange ends.
 
+    A stream is written while the server watches the connection: the request's own body must have been read by then.
+
     Big complete bodies are compressed for clients that accept it; streams only with `compress_stream` (never events,
     which must not wait in a compressor).
     """
