@@ -10,8 +10,9 @@ A driver calls `step` with messages of peers, `propose`, `tick` and the like, an
 
 With `async_storage_writes` steps 2 and 4 are the work of two local workers, which take MsgStorageAppend and
 MsgStorageApply messages from `rd.messages`, each in order, deliver their `responses` when done (those to this member
-itself through `step`), and there is no `advance`. A leader that has removed itself refuses its own late answers like
-those of any stranger, with `PeerNotFoundError`.
+itself through `step`), and there is no `advance`. A snapshot comes with a MsgStorageAppend and may overtake entries
+that wait to be applied: whoever applies skips those at or below the index it has reached. A leader that has removed
+itself refuses its own late answers like those of any stranger, with `PeerNotFoundError`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -125,6 +125,8 @@ class Group:
     def apply(self, member: int, entries: Sequence[Entry]) -> None:
         machine = self.machines[member]
         for entry in entries:
+            if self.is_async and entry.index <= machine.applied_index:
+                continue  # A snapshot has overtaken it.
             assert entry.index == machine.applied_index + 1, "entries are applied in order, each once"
             machine.applied_index, machine.applied_term = entry.index, entry.term
             if entry.type == EntryType.NORMAL:

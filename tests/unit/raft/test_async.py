@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgekube.raft.messages import LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, MessageType
+import msgspec
+
+from edgekube.raft.messages import LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, Entry, Message, MessageType, Snapshot
 from edgekube.raft.roles import LEADER
 from tests.unit.raft.group import Group
 
@@ -122,3 +124,21 @@ def test_a_crash_between_write_and_answer_loses_nothing_acknowledged() -> None:
     group.settle()
     assert group.nodes[2].raft.state is LEADER
     assert group.values(2) == [b"value"]
+
+
+def test_a_snapshot_overtakes_entries_that_wait_to_be_applied() -> None:
+    group = Group(async_storage_writes=True)
+    group.elect(1)
+    group.nodes[1].propose(b"a")
+    group.settle()
+    node = group.nodes[3]
+    node.step(Message(MessageType.MsgApp, 3, 1, 1, 1, 2, 3, (Entry(1, 3, 0, b"b"),)))
+    group.ready(3)
+    group.append_one(3)
+    group.ready(3)
+    assert len(group.apply_work[3]) == 1
+    snapshot = Snapshot(9, 1, group.conf_state, msgspec.msgpack.encode([b"all"]))
+    node.step(Message(MessageType.MsgSnap, 3, 1, 1, snapshot=snapshot))
+    group.settle_one(3)
+    assert node.raft.log.applied == 9
+    assert group.values(3) == [b"all"]

@@ -307,42 +307,45 @@ def run(seed: int, steps: int, voters: tuple[int, ...] = (1, 2, 3), **config: ob
         member = draw.choice(list(group.nodes))
         node = group.nodes[member]
         action = draw.random()
-        if action < 0.45 and group.network:
-            message = group.network.pop(draw.randrange(len(group.network)) if draw.random() < 0.3 else 0)
-            fate = draw.random()
-            if fate > 0.05:
-                group.deliver(message)
-            if fate > 0.95:
-                group.network.append(message)
+        if action < 0.5:
+            for _ in range(draw.randint(1, 4)):
+                if not group.network:
+                    break
+                message = group.network.pop(draw.randrange(len(group.network)) if draw.random() < 0.2 else 0)
+                fate = draw.random()
+                if fate > 0.03:
+                    group.deliver(message)
+                if fate > 0.97:
+                    group.network.append(message)
         elif action < 0.75:
             if node.has_ready():
                 group.ready(member)
-        elif action < 0.8:
+        elif action < 0.81:
             if group.work[member]:
                 group.append_one(member)
-        elif action < 0.85:
+        elif action < 0.87:
             if group.apply_work[member]:
                 group.apply_one(member)
-        elif action < 0.92:
+        elif action < 0.93:
             node.tick()
-        elif action < 0.96:
+        elif action < 0.975:
             proposed += 1
             try:
                 node.propose(b"%d" % proposed)
             except RaftProtocolError:
                 pass
-        elif action < 0.97:
-            group.cut = set() if group.cut else {member}
         elif action < 0.98:
-            group.start(member)
+            group.cut = set() if group.cut else {member}
         elif action < 0.985:
+            group.start(member)
+        elif action < 0.99:
             machine = group.machines[member]
             if machine.applied_index >= machine.first_index():
                 machine.compact(machine.applied_index)
-        elif action < 0.99:
+        elif action < 0.994:
             node.transfer_leader(draw.choice(voters))
         else:
-            kind = draw.choice(list(ConfChangeType))
+            kind = draw.choice([ConfChangeType.ADD_NODE, ConfChangeType.ADD_NODE, *ConfChangeType])
             others = [draw.choice(voters) for _ in range(draw.randint(0, 2))]
             change = ConfChangeV2(
                 draw.choice(list(ConfChangeTransition)), tuple(ConfChangeSingle(kind, other) for other in others)
