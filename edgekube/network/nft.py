@@ -194,11 +194,23 @@ def mask(bits: bytes, register: int = R0, xor: bytes = b"") -> Expr:
 
 
 def equal(data: bytes, register: int = R0) -> Expr:
-    return _expr("cmp", attr_be32(1, register), attr_be32(2, 0), nest(3, value(data)))
+    return _compare(0, data, register)
 
 
 def not_equal(data: bytes, register: int = R0) -> Expr:
-    return _expr("cmp", attr_be32(1, register), attr_be32(2, 1), nest(3, value(data)))
+    return _compare(1, data, register)
+
+
+def _compare(operation: int, data: bytes, register: int = R0) -> Expr:
+    """0 equal, 1 not equal, 2 less, 3 at most, 4 greater, 5 at least; numbers in network order."""
+    return _expr("cmp", attr_be32(1, register), attr_be32(2, operation), nest(3, value(data)))
+
+
+def port_range(first: int, last: int) -> Rule:
+    """The two bytes in the first register lie within these ports."""
+    if first == last:
+        return (equal(first.to_bytes(2, "big")),)
+    return (_compare(5, first.to_bytes(2, "big")), _compare(3, last.to_bytes(2, "big")))
 
 
 def in_set(name: str, register: int = R0) -> Expr:
@@ -263,11 +275,11 @@ def match_oif(name: str) -> Rule:
 
 
 def match_saddr(network: IPv4Network, *, inside: bool = True) -> Rule:
-    return (load_saddr(), *_network_match(network, inside=inside))
+    return (load_saddr(), *network_match(network, inside=inside))
 
 
 def match_daddr(network: IPv4Network, *, inside: bool = True) -> Rule:
-    return (load_daddr(), *_network_match(network, inside=inside))
+    return (load_daddr(), *network_match(network, inside=inside))
 
 
 def match_l4proto(number: int) -> Rule:
@@ -294,7 +306,8 @@ def clear_mark(bit: int) -> Rule:
     return (load_meta(META_MARK), mask(key_mark(0xFFFFFFFF & ~bit)), set_mark_from())
 
 
-def _network_match(network: IPv4Network, *, inside: bool) -> Rule:
+def network_match(network: IPv4Network, *, inside: bool) -> Rule:
+    """Compare the address in the first register; it is masked in place, so load it again for a second comparison."""
     compare = equal if inside else not_equal
     if network.prefixlen == 32:
         return (compare(network.network_address.packed),)

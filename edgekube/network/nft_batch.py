@@ -58,6 +58,19 @@ class Delta(msgspec.Struct, frozen=True):
     elements: Mapping[str, Mapping[bytes, Data | None]] = {}
 
 
+def delta_between(old: Table, new: Table) -> Delta:
+    """What leads from one table to another of the same name."""
+    elements: dict[str, dict[bytes, Data | None]] = {}
+    for name in old.sets.keys() | new.sets.keys():  # a map that goes lets go of the chains its elements lead to
+        before, after = old.elements.get(name, {}), new.elements.get(name, {})
+        elements[name] = {**dict.fromkeys(before.keys() - after.keys()), **after}
+    return Delta(
+        sets={**dict.fromkeys(old.sets.keys() - new.sets.keys()), **new.sets},
+        chains={**dict.fromkeys(old.chains.keys() - new.chains.keys()), **new.chains},
+        elements=elements,
+    )
+
+
 class Batch:
     """Collects the messages of one transaction. The sequence number of a message is its index in `steps`."""
 

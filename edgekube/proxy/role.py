@@ -18,6 +18,8 @@ from edgekube.network.nft_table import NftTable
 from edgekube.proxy.compiler import PROTOCOLS, SERVICE_NAME_LABEL, TABLE, base_table, compile_service
 from edgekube.proxy.config import ProxyConfig
 from edgekube.proxy.health import HealthCheck, HealthServer
+from edgekube.proxy.policy import TABLE as POLICY_TABLE
+from edgekube.proxy.policy_role import PolicyProxy
 from edgekube.proxy.ruleset import EMPTY, Fragment, Frontend, Merger, merge_deltas
 from edgekube.types.core_v1 import Node, Service
 from edgekube.types.discovery_v1 import EndpointSlice
@@ -43,6 +45,7 @@ async def run(
     proxy = ServiceProxy(client, config)
     try:
         async with trio.open_nursery() as nursery:
+            await nursery.start(PolicyProxy(client, config).run)
             await proxy.serve(nursery, task_status)
     finally:
         proxy.close()
@@ -50,11 +53,12 @@ async def run(
 
 async def remove() -> None:
     """Take every rule of the proxy out of this network namespace (`reset`)."""
-    table = NftTable(Table(name=TABLE, sets={}, chains={}, elements={}))
-    try:
-        await table.remove()
-    finally:
-        table.close()
+    for name in (TABLE, POLICY_TABLE):
+        table = NftTable(Table(name=name, sets={}, chains={}, elements={}))
+        try:
+            await table.remove()
+        finally:
+            table.close()
 
 
 class ServiceProxy:
