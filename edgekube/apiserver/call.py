@@ -23,7 +23,8 @@ class Call(msgspec.Struct, kw_only=True):
     namespace: str = ""
     name: str = ""
     subresource: str = ""
-    manager: str = ""
+    manager: str = ""  # named by the caller
+    agent: str = ""  # who it is by its User-Agent, when it names no manager
     dry_run: bool = False
     field_validation: str = "Warn"
     force: bool | None = None
@@ -32,7 +33,7 @@ class Call(msgspec.Struct, kw_only=True):
 
     @property
     def field_manager(self) -> str:
-        return self.manager or "unknown"
+        return self.manager or self.agent or "unknown"
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -82,8 +83,6 @@ def call_of(request: ApiRequest, resource: Resource) -> Call:
         raise status.failure(
             422, "Invalid", f"fieldManager: Invalid value: {manager!r}: should only contain printable characters"
         )
-    if not manager:
-        manager = request.user_agent.split("/", 1)[0][:FIELD_MANAGER_LENGTH_MAX]
     dry_run = query.get("dryRun", "")
     if dry_run not in ("", "All"):
         raise status.failure(422, "Invalid", f'dryRun: Unsupported value: "{dry_run}": supported values: "All"')
@@ -102,6 +101,7 @@ def call_of(request: ApiRequest, resource: Resource) -> Call:
         name=request.name,
         subresource=request.subresource,
         manager=manager,
+        agent=request.user_agent.split("/", 1)[0][:FIELD_MANAGER_LENGTH_MAX],
         dry_run=bool(dry_run),
         field_validation=validation,
         force=boolean(query, "force") if "force" in query else None,
