@@ -371,8 +371,15 @@ class Raft:
     def applied_to(self, index: int, size: int) -> None:
         """Note what was applied, and leave a joint membership that is to be left automatically."""
         self.log.applied_to(max(index, self.log.applied), size)
+        if self.tracker.membership.auto_leave:
+            self.maybe_leave_joint()
+
+    def maybe_leave_joint(self) -> None:
+        """As leader, leave a joint membership that is to be left automatically and has been applied.
+
+        The proposal is dropped while leadership is being handed over, and then repeated with a later heartbeat.
+        """
         if self.state is LEADER and self.tracker.membership.auto_leave and self.log.applied >= self.pending_conf_index:
-            # Dropped while leadership is being transferred; tried again after the next applied entry.
             try:
                 self.step(Message(MSG_PROP, 0, self.id, entries=[Entry(0, 0, EntryType.CONF_CHANGE_V2)]))
             except ProposalDroppedError:

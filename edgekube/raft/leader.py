@@ -87,6 +87,8 @@ def tick(raft: "Raft") -> None:
         raft.lead_transferee = NO_MEMBER
     if raft.heartbeat_elapsed >= raft.heartbeat_timeout:
         raft.heartbeat_elapsed = 0
+        if raft.tracker.membership.auto_leave:
+            raft.maybe_leave_joint()
         bcast_heartbeat(raft)
 
 

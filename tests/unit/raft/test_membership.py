@@ -223,6 +223,20 @@ def test_a_leader_leaves_a_joint_membership_it_inherited() -> None:
     assert memberships(group) - {str(group.nodes[1].status().membership)} == {"voters=(1 2 3 4 5)"}
 
 
+def test_leaving_a_joint_membership_is_tried_again_after_a_failed_handover() -> None:
+    group = Group((1, 2, 3))
+    group.elect(1)
+    group.add(4)
+    group.nodes[1].propose_conf_change(change((ADD, 4), (REMOVE, 3)))
+    group.ready(1)
+    group.cut = {3}
+    group.nodes[1].transfer_leader(3)
+    group.settle()
+    assert group.nodes[1].status().membership.auto_leave
+    group.tick(15)
+    assert str(group.nodes[1].status().membership) == "voters=(1 2 4)"
+
+
 def test_responses_of_a_stranger_are_refused() -> None:
     group = Group((1, 2, 3))
     group.elect(1)
