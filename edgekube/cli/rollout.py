@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +9,7 @@ from edgekube.cli import arguments, kinds
 from edgekube.cli.api import FIELD_MANAGER, STRATEGIC_PATCH, Api, Json, path_of
 from edgekube.cli.errors import OK, CliError, UsageError
 from edgekube.cli.rollout_state import REVISION, rollout_state
+from edgekube.cli.waiting import deadline_in, follow
 from edgekube.types.resources import Resource, by_plural
 
 INTERMIXED = False
@@ -73,12 +73,11 @@ def _chosen(api: Api, args: argparse.Namespace) -> list[tuple[Resource, str, str
 
 def _status(api: Api, args: argparse.Namespace, resource: Resource, namespace: str, name: str) -> None:
     watch = str(args.watch).lower() != "false"
-    limit = arguments.seconds(args.timeout)
-    deadline = time.monotonic() + limit if limit > 0 else None
-    collection = path_of(resource, namespace)
     said = ""
-    obj = api.get(path_of(resource, namespace, name))
-    while True:
+    api.get(path_of(resource, namespace, name))  # says what is wrong when there is none
+    for obj in follow(api, resource, namespace, name, deadline_in(arguments.seconds(args.timeout))):
+        if obj is None:
+            raise CliError(f"{kinds.printed_name(resource, name)} was deleted while its rollout was followed")
         state = rollout_state(resource.kind, obj, args.revision)
         if state.failed:
             raise CliError(state.message)
@@ -87,29 +86,7 @@ def _status(api: Api, args: argparse.Namespace, resource: Resource, namespace: s
             said = state.message
         if state.done or not watch:
             return
-        obj = _next(api, collection, name, obj, deadline)
-
-
-def _next(api: Api, collection: str, name: str, obj: Json, deadline: float | None) -> Json:
-    """The object after its next change. Raises CliError past the deadline, or when it is deleted."""
-    query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": obj["metadata"]["resourceVersion"]}
-    while True:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise CliError("timed out waiting for the condition")
-        if left is not None:
-            query["timeoutSeconds"] = str(max(1, int(left) + 1))
-        try:
-            for event in api.watch(collection, query, timeout=left):
-                if event["type"] == "DELETED":
-                    raise CliError(f"{name} was deleted while its rollout was followed")
-                if event["type"] != "BOOKMARK":
-                    found: Json = event["object"]
-                    return found
-        except CliError as error:
-            if "did not answer" not in str(error):
-                raise
-        query.pop("resourceVersion", None)
+    raise CliError("timed out waiting for the condition")
 
 
 # -- history and undo -------------------------------------------------------------------------------------------------

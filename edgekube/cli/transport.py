@@ -21,6 +21,10 @@ class ConnectionLost(CliError):
     """The node closed the connection in the middle of an answer."""
 
 
+class NoAnswer(CliError):
+    """Nothing came within the time allowed."""
+
+
 class Response:
     """Status, headers (names in lower case) and a body that is read once, whole or piece by piece."""
 
@@ -210,6 +214,6 @@ class Connection:
             raise CliError(f"cannot reach the node at {self.path}: {error.strerror or error}") from None
         return made
 
-    def _late(self) -> CliError:
+    def _late(self) -> NoAnswer:
         self.close()
-        return CliError(f"the node at {self.path} did not answer within {self.timeout:g} s")
+        return NoAnswer(f"the node at {self.path} did not answer within {self.timeout:g} s")
