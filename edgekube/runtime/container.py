@@ -94,8 +94,13 @@ class Container:
                 if frame.kind == shimlink.ANSWER:
                     with contextlib.suppress(trio.WouldBlock):
                         self._answers_in.send_nowait(int.from_bytes(frame.payload, "little"))
-                elif frame.kind == shimlink.STARTED:
-                    self.set_running(shimlink.decode_state(frame.payload))
+                elif frame.kind in (shimlink.STARTED, shimlink.HELLO):
+                    state = shimlink.decode_state(frame.payload)
+                    if state.exited:
+                        self.set_exited(state)
+                        return True
+                    if state.started_at:
+                        self.set_running(state)
                 elif frame.kind == shimlink.EXIT:
                     self.set_exited(shimlink.decode_state(frame.payload))
                     return True

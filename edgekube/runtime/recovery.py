@@ -23,8 +23,11 @@ log = logging.getLogger(__name__)
 
 async def recover(engine: "Engine") -> None:
     for record in sandbox.load_all(engine.paths):
-        engine.adopt_sandbox(record, ready=sandbox.pins_valid(engine.paths, record.spec))
+        if record.spec.id not in engine.sandbox_ids():
+            engine.adopt_sandbox(record, ready=sandbox.pins_valid(engine.paths, record.spec))
     for container_id in sorted(os.listdir(engine.paths.containers)):
+        if container_id in engine.container_ids():
+            continue
         found = containers_on_disk.load_record(engine.paths, container_id)
         if found is None or found.spec.sandbox_id not in engine.sandbox_ids():
             await _discard(engine, container_id, found)
@@ -48,17 +51,27 @@ async def _adopt(engine: "Engine", record: ContainerRecord) -> None:
     except OSError:
         link = None
     if link is not None:
-        with trio.move_on_after(HELLO_SECONDS_MAX):
-            if await _greet(container, link):
-                engine.adopt_container(container, link)
-                return
+        greeted = False
+        with trio.move_on_after(HELLO_SECONDS_MAX) as scope:
+            greeted = await _greet(container, link)
+        if greeted or scope.cancelled_caught:
+            if not greeted:  # alive but slow, as on a machine that swaps: believe its file, and keep listening
+                _believe_file(engine, container)
+            engine.adopt_container(container, link)
+            return
         link.close()
     if containers_on_disk.load_state(engine.paths, container.id, "state.json") is None:
-        await engine.discard(record)  # its start was never finished, and nobody was told of it
+        await engine.launcher.discard(record)  # its start was never finished, and nobody was told of it
         return
     log.warning("container=%s its shim is gone, ended as unknown", container.id)
     await engine.settle_lost(container)
     engine.adopt_container(container, None)
+
+
+def _believe_file(engine: "Engine", container: Container) -> None:
+    state = containers_on_disk.load_state(engine.paths, container.id, "state.json")
+    if state is not None and state.started_at:
+        container.set_running(state)
 
 
 async def _greet(container: Container, link: ShimLink) -> bool:
@@ -83,7 +96,7 @@ async def _greet(container: Container, link: ShimLink) -> bool:
 
 async def _discard(engine: "Engine", container_id: str, record: ContainerRecord | None) -> None:
     if record is not None:
-        await engine.discard(record)
+        await engine.launcher.discard(record)
     else:
         shutil.rmtree(engine.paths.container(container_id), ignore_errors=True)
 
@@ -94,7 +107,7 @@ async def _sweep(engine: "Engine") -> None:
     containers = engine.container_ids()
     sandboxes = engine.sandbox_ids()
     for name in set(os.listdir(paths.runc_root)) - containers:
-        await engine.runc_delete(name)
+        await engine.launcher.runc_delete(name)
         shutil.rmtree(paths.runc_state(name), ignore_errors=True)
     await engine.sweep_cgroups()
     for mounted in overlay.mounted_below(paths.mounts, Path("/proc/self/mountinfo").read_text()):
@@ -109,4 +122,4 @@ async def _sweep(engine: "Engine") -> None:
     for name in set(os.listdir(f"{paths.mounts}/ns")) - sandboxes:
         sandbox.remove(paths, name)
     for name in set(os.listdir(paths.snapshots)) - containers:
-        await engine.remove_tree(paths.snapshot(name))
+        await engine.launcher.remove_tree(paths.snapshot(name))

@@ -1,8 +1,5 @@
 """Streams to a process under a shim: the caller's side of exec and attach."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import trio
 
 from edgekube.runtime import shimlink
@@ -73,6 +70,7 @@ class Session:
         self._link = link
         self._control = control
         self._ended = trio.Event()
+        self._scope = trio.CancelScope()
         self._exit_code: int | None = None
         self.stdin: trio.abc.SendStream | None = InputStream(link) if flags & shimlink.GIVE_STDIN else None
         self._writers: dict[int, trio.MemorySendChannel[bytes]] = {}
@@ -100,8 +98,17 @@ class Session:
             raise RuntimeFailure("SessionLost", "the connection to the process was lost before it ended")
         return self._exit_code
 
-    async def _pump(self) -> None:
-        """The link's only reader. Ends with it."""
+    def close(self) -> None:
+        """Lets go of the process's streams; `pump` ends."""
+        self._scope.cancel()
+        self._link.close()
+
+    async def pump(self) -> None:
+        """The link's only reader: to be run by the owner until it ends, which is after `close` at the latest."""
+        with self._scope:
+            await self._read()
+
+    async def _read(self) -> None:
         try:
             while frames := await self._link.receive():
                 for frame in frames:
@@ -110,6 +117,8 @@ class Session:
                     elif frame.kind == shimlink.EXIT:
                         self._exit_code = shimlink.decode_state(frame.payload).exit_code
                         return
+        except shimlink.ProtocolError:
+            return
         finally:
             for writer in self._writers.values():
                 writer.close()
@@ -126,15 +135,3 @@ class Session:
             await writer.send(frame.payload)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the caller does not want it any more
-
-
-@asynccontextmanager
-async def open_session(link: ShimLink, control: ShimLink, flags: int) -> AsyncIterator[Session]:
-    session = Session(link, control, flags)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(session._pump)
-            yield session
-            nursery.cancel_scope.cancel()
-    finally:
-        link.close()

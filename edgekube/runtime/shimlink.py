@@ -11,6 +11,8 @@ import trio
 PROTOCOL_VERSION = 1
 FRAME_BYTES_MAX = 64 * 1024
 STDIN_PIECE_BYTES = 16 * 1024
+CONNECT_TRIES = 50
+CONNECT_PAUSE_SECONDS = 0.02
 _HEADER = struct.Struct("<IB")
 
 WANT_STDOUT, WANT_STDERR, GIVE_STDIN, WANT_EXIT = 1, 2, 4, 8
@@ -118,7 +120,7 @@ class ShimLink:
                 raise trio.BrokenResourceError("the shim is gone") from error
 
     async def receive(self) -> list[Frame]:
-        """At least one frame; an empty list when the shim is gone."""
+        """At least one frame; an empty list when the shim is gone, does not speak our protocol, or we have closed."""
         if self._unread:
             frames, self._unread = self._unread, []
             await trio.lowlevel.checkpoint()
@@ -126,11 +128,14 @@ class ShimLink:
         while True:
             try:
                 data = await self._socket.recv(FRAME_BYTES_MAX)
-            except OSError:
+            except (OSError, trio.ClosedResourceError):
                 return []
             if not data:
                 return []
-            frames = self._buffer.feed(data)
+            try:
+                frames = self._buffer.feed(data)
+            except ProtocolError:
+                return []
             if frames:
                 return frames
 
@@ -140,7 +145,7 @@ class ShimLink:
             await self.send(encode(b"q"))
             while await self.receive():
                 pass
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
     def unread(self, frames: list[Frame]) -> None:
@@ -158,13 +163,21 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
 async def connect(folder: str) -> ShimLink:
     """To the shim that works in `folder`. Raises OSError when there is none.
 
-    By way of the folder's descriptor: a socket address holds 108 bytes, a folder's name may be longer.
+    By way of the folder's descriptor: a socket address holds 108 bytes, a folder's name may be longer. A listener with
+    its queue full gets CONNECT_TRIES; a shim works it off in microseconds, unless it is stopped.
     """
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         sock.setblocking(False)  # a local listener answers at once, or refuses, or has its queue full
-        sock.connect(f"/proc/self/fd/{fd}/shim.sock")
+        for remaining in reversed(range(CONNECT_TRIES)):
+            try:
+                sock.connect(f"/proc/self/fd/{fd}/shim.sock")
+                break
+            except BlockingIOError:
+                if remaining == 0:
+                    raise
+                await trio.sleep(CONNECT_PAUSE_SECONDS)
     except BaseException:
         sock.close()
         raise

@@ -354,7 +354,7 @@ static void finish(void) {
     for (int stream = 0; stream < 2; stream++)
         if (out_fds[stream] >= 0) log_end(stream);
     format_state(text, sizeof text);
-    peer_tell('x', text, WANT_STDOUT | WANT_STDERR);
+    peer_farewell(text);
     unlink("shim.sock");
     long long deadline = now_ms() + FLUSH_MS;
     while (!peer_flushed() && now_ms() < deadline) {

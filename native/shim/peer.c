@@ -136,6 +136,13 @@ void peer_tell(char type, const char *text, int wanted) {
             send_frame(&peers[i], type, text, strlen(text));
 }
 
+/* The exit record, to those who were not told at once because they wanted all output first. */
+void peer_farewell(const char *text) {
+    for (int i = 0; i < PEERS_MAX; i++)
+        if (peers[i].fd != 0 && peers[i].greeted && !(peers[i].flags & WANT_EXIT))
+            send_frame(&peers[i], 'x', text, strlen(text));
+}
+
 static void answer(struct peer *peer, int failure) {
     uint8_t code[4] = {failure & 0xff, failure >> 8 & 0xff, 0, 0};
     send_frame(peer, 'o', (char *)code, sizeof code);
@@ -164,7 +171,8 @@ static void handle_frame(struct peer *peer) {
         case 'q':
             give_up();
         case 'c':
-            if (peer->flags & GIVE_STDIN) stdin_close();
+            /* Without stdin_once the next attacher shall find it open. */
+            if (peer->flags & GIVE_STDIN && options.stdin_once) stdin_close();
             break;
         case 'w':
             if (length == 4)

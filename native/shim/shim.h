@@ -84,6 +84,7 @@ int peer_poll(struct pollfd *fds);
 void peer_handle(const struct pollfd *fds, int count);
 void peer_output(int stream, const char *bytes, size_t length);
 void peer_tell(char type, const char *text, int wanted);
+void peer_farewell(const char *text);
 bool peer_blocks(long long now_ms, long long *until_ms);
 bool peer_flushed(void);
 bool peer_control_lost(void);

@@ -132,7 +132,7 @@ def open_box(tmp_path: Path, busybox_root: str) -> Any:
                 yield Box(engine, tmp_path, cgroup_root)
             finally:
                 if purge:
-                    engine.runc = shutil.which("runc") or "runc"
+                    engine.launcher.runc = shutil.which("runc") or "runc"
                     with trio.CancelScope(shield=True), trio.move_on_after(60):
                         await engine.purge()
                 nursery.cancel_scope.cancel()

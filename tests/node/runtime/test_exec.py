@@ -1,3 +1,5 @@
+from contextlib import AsyncExitStack
+
 import pytest
 import trio
 
@@ -147,3 +149,58 @@ async def test_an_attacher_that_does_not_read_is_dropped_and_the_log_goes_on(ope
         text = box.output()
         assert len(text) == 3_000_000 + len("\ndone\n")
         assert text.endswith("x\ndone\n")
+
+
+async def test_input_stays_open_for_the_next_attacher(open_box) -> None:
+    async with open_box() as box:
+        await box.engine.create_sandbox(box.sandbox_spec())
+        await box.start("while read line; do echo got:$line; done", stdin=True)
+        for word in (b"one", b"two"):
+            async with box.engine.attach("c1", stdin=True) as session:
+                await session.stdin.send_all(word + b"\n")
+                await session.stdin.aclose()
+                await read_until(session.stdout, b"got:" + word)
+
+
+async def test_a_session_without_output_still_learns_the_code(open_box) -> None:
+    async with open_box() as box:
+        await box.engine.create_sandbox(box.sandbox_spec())
+        await box.start("sleep 100")
+        async with box.engine.exec("c1", ["sh"], tty=False, stdin=True, stdout=False, stderr=False) as session:
+            await session.stdin.send_all(b"echo nobody reads this; exit 6\n")
+            with trio.fail_after(10):
+                assert await session.wait() == 6
+
+
+async def test_what_the_caller_raises_reaches_it_as_it_is(open_box) -> None:
+    async with open_box() as box:
+        await box.engine.create_sandbox(box.sandbox_spec())
+        await box.start("sleep 100")
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012
+            async with box.engine.exec("c1", ["yes"], tty=False, stdin=False) as session:
+                await session.stdout.receive_some()
+                raise ZeroDivisionError
+
+
+async def test_more_attachers_than_there_is_room_for_are_refused(open_box) -> None:
+    async with open_box() as box:
+        await box.engine.create_sandbox(box.sandbox_spec())
+        await box.start("while true; do echo tick; sleep 0.1; done")
+        async with AsyncExitStack() as stack:
+            sessions = []
+            with pytest.raises(RuntimeFailure, match="too many connections"):  # noqa: PT012
+                for _ in range(20):
+                    session = await stack.enter_async_context(box.engine.attach("c1", stdin=False))
+                    sessions.append(session)
+            assert len(sessions) == 9  # and the engine's own
+            with trio.fail_after(20):
+                for session in sessions:
+                    assert await session.stdout.receive_some() == b"tick\n"
+        with trio.fail_after(20):
+            while True:
+                try:
+                    async with box.engine.attach("c1", stdin=False) as session:
+                        assert await session.stdout.receive_some() == b"tick\n"
+                    break
+                except RuntimeFailure:
+                    await trio.sleep(0.02)

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from edgekube.runtime import engine as engine_module
+from edgekube.runtime import launcher as launcher_module
 from edgekube.runtime import overlay, sandbox
 from edgekube.runtime.api import ContainerState, Mount, RuntimeFailure, Security
 
@@ -86,7 +87,7 @@ def command_lines() -> list[str]:
 async def test_a_step_that_raises(open_box, monkeypatch, step: str) -> None:
     async with open_box() as box:
         await box.engine.create_sandbox(box.sandbox_spec())
-        module = overlay if step == "mount_overlay" else engine_module
+        module = overlay if step == "mount_overlay" else launcher_module
 
         def broken(*_args: object, **_named: object) -> None:
             raise OSError(28, "No space left on device")
