@@ -236,6 +236,7 @@ class Node:
             api_addresses=(self.settings.node_ip,),
             api_port=self.settings.listen_address[1],
             kubernetes_service_ip=str(service_cidr[1]),
+            clock_plausible=lambda: self.clock.plausible,
         )
         await controllers.run(client_for=client, config=made, task_status=task_status)
 

@@ -8,11 +8,13 @@ import trio
 
 from edgekube.client.api import Client
 from edgekube.client.events import EventRecorder
+from edgekube.controllers.cronjob import CronJobController
 from edgekube.controllers.daemonset import DaemonSetController
 from edgekube.controllers.deployment import DeploymentController
 from edgekube.controllers.endpointslice import EndpointSliceController
 from edgekube.controllers.framework import Context, Controller, run_controller
 from edgekube.controllers.garbage import GarbageCollector
+from edgekube.controllers.job import JobController
 from edgekube.controllers.kubernetes_service import KubernetesServiceController
 from edgekube.controllers.namespace import NamespaceController
 from edgekube.controllers.nodelifecycle import NodeLifecycleController
@@ -32,6 +34,7 @@ class ControllersConfig(msgspec.Struct, frozen=True, kw_only=True):
     api_addresses: Sequence[str]
     api_port: int
     kubernetes_service_ip: str
+    clock_plausible: Callable[[], bool]
 
 
 async def run(
@@ -70,6 +73,8 @@ async def run(
         add(lambda _: kubernetes, "kubernetes-service")
         add(StatefulSetController, "statefulset-controller")
         add(DaemonSetController, "daemonset-controller")
+        add(JobController, "job-controller")
+        add(lambda c: CronJobController(c, config.clock_plausible), "cronjob-controller")
         add(PodGarbageController, "pod-garbage-collector")
         add(TTLController, "ttl-after-finished-controller")
         add(NodeLifecycleController, "node-controller")
