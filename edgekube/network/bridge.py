@@ -15,10 +15,12 @@ import trio
 
 from edgekube.network import host, pod_link
 from edgekube.network.api import Attachment, NetworkFailure, PortMapping
+from edgekube.network.bridge_link import BridgeLink
 from edgekube.network.forwarding import ForwardGuard, legacy_filter_in_use
 from edgekube.network.ipam import AddressPool
-from edgekube.network.links import Link, Rtnl
+from edgekube.network.links import RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_LINK, Link, Rtnl
 from edgekube.network.names import HOST_LINK_PREFIX, LINK_NAME_MAX, host_link_name, mac_of
+from edgekube.network.netlink import NETLINK_ROUTE, MessagesLost, Netlink
 from edgekube.network.netns import run_in_netns
 from edgekube.network.nft import Data
 from edgekube.network.nft_batch import Delta
@@ -30,6 +32,7 @@ from edgekube.network.sysctl import read_sysctl, restore_sysctls, write_sysctl
 logger = logging.getLogger(__name__)
 
 PROXY_TABLE: Final = "edgekube-proxy"
+REPAIR_PAUSE_S: Final = 0.2  # whoever flushes a link does so in several steps
 
 
 class BridgeNetwork:
@@ -65,7 +68,7 @@ class BridgeNetwork:
         self._overhead = overlay_overhead
         self._lock = trio.Lock()
         self._mtu = mtu
-        self._bridge = 0
+        self._bridge = BridgeLink(bridge_name, IPv4Interface(0), (), None)
         self._pod_cidr: IPv4Network | None = None
         self._rtnl: Rtnl | None = None
         self._table: NftTable | None = None
@@ -98,9 +101,11 @@ class BridgeNetwork:
             self._load()
             links = rtnl.links()
             self._mtu = self._wanted_mtu or host.pod_mtu(links, rtnl.routes(), self._overhead)
-            self._start_bridge(rtnl)
+            self._bridge = BridgeLink(self._bridge_name, self.gateway, self._local_addresses, self._service_cidr)
+            self._bridge.ensure(rtnl, self._mtu)
             self._start_sysctls()
             await self._adopt(rtnl, links)
+            self._bring_back_ports(rtnl, rtnl.links())
             self._save()
             self._table = NftTable(
                 network_table(
@@ -115,10 +120,49 @@ class BridgeNetwork:
             await self._guard.ensure()
 
     async def watch(self) -> None:
-        """Until cancelled: repair our firewall rules when other programs change them. One task, after `start`."""
-        if self._table is None:
-            raise NetworkFailure("the pod network is not started; call start() first")
-        await self._table.watch(self._ensure_forwarding)
+        """Until cancelled: repair bridge and firewall when other programs change them. One task, after `start`."""
+        _, table = self._running()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(table.watch, self._ensure_forwarding)
+            nursery.start_soon(self._watch_bridge)
+
+    async def _watch_bridge(self) -> None:
+        """Network managers take down, flush or remove what they think is theirs."""
+        events = Netlink(NETLINK_ROUTE, (RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE))
+        try:
+            while True:
+                try:
+                    damaged = any(self._bridge.is_damage(message) for message in await events.receive())
+                except MessagesLost:
+                    damaged = True
+                if not damaged:
+                    continue
+                await trio.sleep(REPAIR_PAUSE_S)
+                async with self._lock:
+                    self._repair()
+        finally:
+            events.close()
+
+    def _repair(self) -> None:
+        """Bring back whatever of the bridge is missing; costs little when nothing is."""
+        rtnl, _ = self._running()
+        try:
+            if not self._bridge.is_whole(rtnl):
+                logger.warning("link=%s was changed by another program; repairing it", self._bridge_name)
+                self._bridge.ensure(rtnl, self._mtu)
+                self._bring_back_ports(rtnl, rtnl.links())
+        except NetworkFailure as error:
+            logger.error("repairing %s: %s", self._bridge_name, error)
+
+    def _bring_back_ports(self, rtnl: Rtnl, links: Sequence[Link]) -> None:
+        """Pods' links that lost their bridge."""
+        by_name = {link.name: link for link in links}
+        for attachment in self._state.attachments.values():
+            link = by_name.get(attachment.host_link)
+            if link is not None and link.master != self._bridge.index:
+                rtnl.set_master(link.index, self._bridge.index)
+                rtnl.configure_port(link.index, f"{attachment.ips[0]} {attachment.sandbox_id}")
+                rtnl.set_up(link.index)
 
     def problems(self) -> list[str]:
         """What of this host stands in the way, each with what to do; empty on a good host."""
@@ -126,7 +170,7 @@ class BridgeNetwork:
         if self._rtnl is None or self._pod_cidr is None:
             return found
         links = self._rtnl.links()
-        own = frozenset(link.index for link in links if self._is_ours(link) or link.index == self._bridge)
+        own = frozenset(link.index for link in links if self._is_ours(link) or link.index == self._bridge.index)
         ranges = [self._cluster_cidr] + ([self._service_cidr] if self._service_cidr else [])
         found += host.overlaps(ranges, self._rtnl.routes(), own)
         found += host.grabbed(links, self._rtnl.addresses(), own)
@@ -205,10 +249,10 @@ class BridgeNetwork:
         if self._rtnl is None:
             self._rtnl = rtnl
             self._load()
+        await rtnl.delete_link(self._bridge_name)  # first: links without a bridge are then known to be ours
         for link in rtnl.links():
             if self._is_ours(link) or link.name in {a.host_link for a in self._state.attachments.values()}:
                 await rtnl.delete_link(link.name)
-        await rtnl.delete_link(self._bridge_name)
         if self._guard is None:
             self._guard = ForwardGuard(forward_rules(self._bridge_name), (TABLE, PROXY_TABLE))
         await self._guard.remove()
@@ -246,32 +290,6 @@ class BridgeNetwork:
     def _save(self) -> None:
         save_state(self._state_dir, self._state)
 
-    def _start_bridge(self, rtnl: Rtnl) -> None:
-        bridge = rtnl.link(self._bridge_name)
-        mac = mac_of(self.gateway.ip)
-        if bridge is None:
-            rtnl.add_bridge(self._bridge_name, mac=mac, mtu=self._mtu)
-            bridge = rtnl.link(self._bridge_name)
-            if bridge is not None:
-                rtnl.no_link_local(bridge.index)
-        if bridge is None or bridge.kind != "bridge":
-            raise NetworkFailure(
-                f"the link {self._bridge_name} exists and is no bridge; remove it or choose another bridge name"
-            )
-        self._bridge = bridge.index
-        if bridge.mtu != self._mtu:
-            rtnl.set_mtu(bridge.index, self._mtu)
-        wanted = {self.gateway, *(IPv4Interface((address, 32)) for address in self._local_addresses)}
-        for found in rtnl.addresses(bridge.index):
-            if found.interface.version == 4 and found.interface not in wanted:
-                rtnl.delete_address(bridge.index, found.interface)
-        rtnl.add_address(bridge.index, self.gateway)
-        for address in self._local_addresses:
-            rtnl.add_address(bridge.index, IPv4Interface((address, 32)))
-        rtnl.set_up(bridge.index)
-        if self._service_cidr is not None:
-            rtnl.add_route(self._service_cidr, bridge.index, source=self.gateway.ip)
-
     def _start_sysctls(self) -> None:
         """What pods need of the host; the values found first are kept for `stop(remove=True)`."""
         wanted_values = {
@@ -280,7 +298,6 @@ class BridgeNetwork:
             # way; there is none, and each suggestion uses up the allowance of ICMP errors the pod should get. The
             # value of "all" is or-ed with each link's own: other links go on as they were.
             "net/ipv4/conf/all/send_redirects": "0",
-            f"net/ipv4/conf/{self._bridge_name}/send_redirects": "0",
         }
         for name, wanted in wanted_values.items():
             try:
@@ -288,7 +305,7 @@ class BridgeNetwork:
             except NetworkFailure as error:
                 self._notes.append(str(error))
                 continue
-            if found is not None and self._bridge_name not in name.split("/"):
+            if found is not None:
                 self._state.sysctls.setdefault(name, found)
         if read_sysctl("net/ipv4/ip_forward") != "1":
             self._notes.append("net.ipv4.ip_forward is 0: pods reach nothing outside this node; set it to 1")
@@ -303,7 +320,7 @@ class BridgeNetwork:
         known = {attachment.host_link for attachment in self._state.attachments.values()}
         used = {attachment.ips[0] for attachment in self._state.attachments.values()}
         for link in links:
-            if not link.name.startswith(HOST_LINK_PREFIX) or link.master != self._bridge or link.name in known:
+            if not link.name.startswith(HOST_LINK_PREFIX) or link.master != self._bridge.index or link.name in known:
                 continue
             address, _, sandbox_id = link.alias.partition(" ")
             if host_link_name(sandbox_id) != link.name or address in used or not _is_inside(address, self._pod_cidr):
@@ -333,7 +350,7 @@ class BridgeNetwork:
                 peer_netns_fd=netns_fd,
                 peer_mac=mac_of(address),
                 mtu=self._mtu,
-                master=self._bridge,
+                master=self._bridge.index,
             )
         finally:
             os.close(netns_fd)
@@ -386,7 +403,7 @@ class BridgeNetwork:
             logger.error("accept rules for pod traffic: %s", error)
 
     def _is_ours(self, link: Link) -> bool:
-        return link.name.startswith(HOST_LINK_PREFIX) and link.kind == "veth" and link.master in (0, self._bridge)
+        return link.name.startswith(HOST_LINK_PREFIX) and link.kind == "veth" and link.master in (0, self._bridge.index)
 
 
 def _is_inside(address: str, cidr: IPv4Network) -> bool:

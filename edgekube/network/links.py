@@ -132,7 +132,7 @@ class Rtnl:
 
     def links(self) -> list[Link]:
         answers = self._netlink.dump(RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), what="list the network links")
-        return [_link(answer.payload) for answer in answers]
+        return [parse_link(answer.payload) for answer in answers]
 
     def link(self, name: str) -> Link | None:
         """The link of that name, or None."""
@@ -143,7 +143,7 @@ class Rtnl:
             if error.errno == errno.ENODEV:
                 return None
             raise
-        return _link(answers[0].payload) if answers else None
+        return parse_link(answers[0].payload) if answers else None
 
     def add_bridge(self, name: str, *, mac: bytes, mtu: int) -> None:
         """A bridge with a fixed MAC (else it takes its ports' lowest and peers' ARP caches go stale), no STP."""
@@ -231,6 +231,11 @@ class Rtnl:
     def set_up(self, index: int, *, up: bool = True) -> None:
         payload = _IFINFO.pack(0, 0, index, IFF_UP if up else 0, IFF_UP)
         self._netlink.request(RTM_NEWLINK, payload, what=f"set link {index} {'up' if up else 'down'}")
+
+    def set_master(self, index: int, master: int) -> None:
+        """Make the link a port of a bridge."""
+        payload = _IFINFO.pack(0, 0, index, 0, 0) + attr_u32(IFLA_MASTER, master)
+        self._netlink.request(RTM_NEWLINK, payload, what=f"make link {index} a port of bridge {master}")
 
     def set_mtu(self, index: int, mtu: int) -> None:
         payload = _IFINFO.pack(0, 0, index, 0, 0) + attr_u32(IFLA_MTU, mtu)
@@ -373,7 +378,8 @@ class Rtnl:
 _NO_LINK_LOCAL = nest(IFLA_AF_SPEC, nest(AF_INET6, attr_u8(IFLA_INET6_ADDR_GEN_MODE, 1)))
 
 
-def _link(payload: bytes) -> Link:
+def parse_link(payload: bytes) -> Link:
+    """The link of an RTM_NEWLINK or RTM_DELLINK message."""
     _, _, index, flags, _ = _IFINFO.unpack_from(payload)
     attrs = parse_attrs(payload, _IFINFO.size)
     info = parse_attrs(attrs.get(IFLA_LINKINFO, b""))

@@ -5,7 +5,7 @@ elements, rules, new elements, then chains and sets that go.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -48,6 +48,9 @@ NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
 NEWGEN, GETGEN = 15, 16
 
 ELEMENT_LIST_BYTES_MAX = 60_000  # nla_len is 16 bits wide
+
+EMPTY_ELEMENTS: Mapping[str, Mapping[bytes, Data]] = {}
+EMPTY_LEARNED: Mapping[str, Mapping[bytes, int]] = {}
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -94,13 +97,20 @@ class Batch:
         last[6:8] = (int.from_bytes(last[6:8], sys.byteorder) | NLM_F_ACK).to_bytes(2, sys.byteorder)
         return b"".join((message(NFNL_BATCH_BEGIN, NLM_F_REQUEST, 0, begin), *self._parts[:-1], last, end))
 
-    def replace_table(self, table: Table) -> None:
-        """Build the whole table anew, whatever was there: make it (if need be), drop it, make it."""
+    def replace_table(self, table: Table, learned: Mapping[str, Mapping[bytes, int]] = EMPTY_LEARNED) -> None:
+        """Build the whole table anew, whatever was there: make it (if need be), drop it, make it.
+
+        `learned` are elements of dynamic sets to keep, with the milliseconds each has left.
+        """
         name = attr_str(1, table.name)
         self._add(NEWTABLE, NLM_F_CREATE, name, f"make the table {table.name}")
         self._add(DELTABLE, 0, name, f"drop the table {table.name}")
         self._add(NEWTABLE, NLM_F_CREATE, name, f"make the table {table.name} anew")
         self.change({}, {}, Delta(sets=table.sets, chains=table.chains, elements=table.elements), EMPTY_ELEMENTS)
+        for set_name, keys in learned.items():
+            for chunk in _pack([nest(1, nest(1, attr(1, key)), attr_be64(5, left)) for key, left in keys.items()]):
+                attrs = attr_str(1, self._table) + attr_str(2, set_name) + nest(3, *chunk)
+                self._add(NEWSETELEM, NLM_F_CREATE, attrs, f"keep elements of {set_name}")
 
     def remove_table(self) -> None:
         name = attr_str(1, self._table)
@@ -178,9 +188,6 @@ class Batch:
         self.steps.append(step)
 
 
-EMPTY_ELEMENTS: Mapping[str, Mapping[bytes, Data]] = {}
-
-
 def nfgen(family: int, resource: int = 0) -> bytes:
     return bytes((family, 0)) + resource.to_bytes(2, "big")
 
@@ -209,10 +216,14 @@ def _chain_attrs(table: str, name: str, hook: Hook | None) -> bytes:
 
 
 def _chunks(elements: Mapping[bytes, Data | None]) -> Iterator[list[bytes]]:
+    return _pack(nest(1, nest(1, attr(1, key)), *((nest(2, data),) if data else ())) for key, data in elements.items())
+
+
+def _pack(elements: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lists of encoded elements, each below the size of an attribute."""
     chunk: list[bytes] = []
     size = 0
-    for key, data in elements.items():
-        element = nest(1, nest(1, attr(1, key)), *((nest(2, data),) if data else ()))
+    for element in elements:
         if size + len(element) > ELEMENT_LIST_BYTES_MAX:
             yield chunk
             chunk, size = [], 0

@@ -15,7 +15,7 @@ import trio
 
 from edgekube.network.api import NetworkFailure
 from edgekube.network.netlink import NETLINK_NETFILTER, MessagesLost, Netlink, NetlinkError, error_of
-from edgekube.network.nft import Chain, Data, SetSpec, Table
+from edgekube.network.nft import Chain, Data, SetSpec, Table, type_length
 from edgekube.network.nft_batch import (
     GETCHAIN,
     GETGEN,
@@ -151,18 +151,22 @@ class NftTable:
                 counts[text(attrs.get(2, b""))] += 1
         return counts
 
-    def dump_keys(self, set_name: str) -> set[bytes]:
-        """The keys a set of ours holds in the kernel, those added by rules included; empty when it is not there."""
+    def dump_keys(self, set_name: str) -> dict[bytes, int]:
+        """The keys a set of ours holds in the kernel, those added by rules included, and the milliseconds they have
+        left (0: for ever); empty when the set is not there.
+        """
         try:
             answers = self._dump(GETSETELEM, attr_str(1, self._name) + attr_str(2, set_name))
         except NetlinkError as error:
             if error.errno == errno.ENOENT:
-                return set()
+                return {}
             raise
-        keys: set[bytes] = set()
+        keys: dict[bytes, int] = {}
         for answer in answers:
             for _, element in iter_attrs(parse_attrs(answer.payload, 4).get(3, b"")):
-                keys.add(parse_attrs(parse_attrs(element).get(1, b"")).get(1, b""))
+                attrs = parse_attrs(element)
+                key = parse_attrs(attrs.get(1, b"")).get(1, b"")
+                keys[key] = int.from_bytes(attrs.get(5, b""), "big")
         return keys
 
     def in_sync(self) -> bool:
@@ -171,7 +175,7 @@ class NftTable:
         if counts != {name: len(chain.rules) for name, chain in self._chains.items()}:
             return False
         return all(
-            self.dump_keys(name) == set(self._elements.get(name, {}))
+            self.dump_keys(name).keys() == self._elements.get(name, {}).keys()
             for name, spec in self._sets.items()
             if not spec.dynamic
         )
@@ -202,12 +206,24 @@ class NftTable:
 
     async def _rebuild(self) -> None:
         batch = Batch(self._family, self._name)
-        batch.replace_table(self.table)
+        batch.replace_table(self.table, self._learned())
         self._programmed = False
         self._foreign_change()
         await self._send(batch, guard=False)
         self._programmed = True
         self.rebuilds += 1
+
+    def _learned(self) -> dict[str, dict[bytes, int]]:
+        """What rules put into dynamic sets that we still want (ClientIP affinity): it survives our restart."""
+        found: dict[str, dict[bytes, int]] = {}
+        for name, spec in self._sets.items():
+            if spec.dynamic:
+                found[name] = {
+                    key: min(left, spec.timeout_ms)
+                    for key, left in self.dump_keys(name).items()
+                    if left and len(key) == type_length(spec.key)
+                }
+        return found
 
     async def _send(self, batch: Batch, *, guard: bool = True) -> bool:
         """False when a foreign change of our table came first. Raises NetworkFailure with the kernel's first error."""

@@ -135,6 +135,31 @@ async def test_a_flushed_firewall_comes_back(lab: NetLab, network: BridgeNetwork
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("ip", "address", "flush", "dev", "ek0"),
+        ("ip", "route", "del", "10.43.0.0/16", "dev", "ek0"),
+        ("ip", "link", "set", "ek0", "down"),
+        ("ip", "link", "del", "ek0"),
+    ],
+    ids=lambda argv: "-".join(argv[1:3]),
+)
+async def test_a_damaged_bridge_is_repaired(lab: NetLab, network: BridgeNetwork, damage: tuple[str, ...]) -> None:
+    a = await add_pod(lab, network, "a")
+    b = await add_pod(lab, network, "b")
+    async with lab.server("b", 80), lab.server("node", 81), trio.open_nursery() as nursery:
+        nursery.start_soon(network.watch)
+        await trio.sleep(0.05)
+        command(*damage)
+        with trio.fail_after(5):
+            while "10.43.0.0/16 dev ek0" not in command("ip", "route"):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        assert await lab.ask("a", b, 80) == f"b {a}"
+        assert await lab.ask("a", "10.43.0.10", 81) == f"node {a}"
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_forward_chain_that_drops_lets_pods_pass(lab: NetLab, network: BridgeNetwork) -> None:
     await add_pod(lab, network, "a")
     async with lab.server("lan1", 80), trio.open_nursery() as nursery:

@@ -200,6 +200,13 @@ async def test_session_affinity(world: World) -> None:
         answers = await world.counts("client", VIP, 80)
         assert len(answers) == 1
         (chosen,) = answers
+        for _ in range(4):  # each time a new process replaces the whole table
+            async with trio.open_nursery() as nursery:
+                await nursery.start(
+                    lambda task_status: role.run(client=world.cluster, config=world.config, task_status=task_status)
+                )
+                assert set(await world.counts("client", VIP, 80, 4)) == {chosen}
+                nursery.cancel_scope.cancel()
         other = "b" if chosen == "a" else "a"
         world.cluster.put(endpoints({"addresses": world.pods[other]}))
         await world.settle(f"{world.pods[chosen]}/8080", gone=True)
