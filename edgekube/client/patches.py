@@ -6,9 +6,19 @@ import msgspec
 
 
 def merge_patch(old: msgspec.Struct, new: msgspec.Struct) -> dict[str, Any]:
-    """A merge patch (RFC 7386) at the top level of two Structs: what changed, and null for what vanished."""
-    before: dict[str, Any] = msgspec.to_builtins(old)
-    after: dict[str, Any] = msgspec.to_builtins(new)
-    patch = {name: value for name, value in after.items() if before.get(name) != value}
-    patch.update({name: None for name in before if name not in after})
+    """The JSON merge patch (RFC 7386) that turns one Struct's JSON into another's: what changed, null for what vanished.
+
+    Lists are replaced whole; maps are gone through key by key, for a merge leaves alone what it does not name.
+    """
+    return _difference(msgspec.to_builtins(old), msgspec.to_builtins(new))
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        held = before.get(name)
+        if held == value:
+            continue
+        both_maps = isinstance(held, dict) and isinstance(value, dict)
+        patch[name] = _difference(held, value) if both_maps else value
     return patch
