@@ -47,6 +47,7 @@ from edgekube.types.status import (
 )
 
 REQUEST_SECONDS_MAX: Final = 60.0  # kube-apiserver's --request-timeout; watches and streams live longer
+PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
 _BODY_VERBS: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _NO_CACHE: Final = ("Cache-Control", "no-cache, private")
 _REASONS: Final = {400: "BadRequest", 408: "Timeout", 413: "RequestEntityTooLarge", 500: "InternalError"}
@@ -182,7 +183,7 @@ class ApiFront:
             raise not_acceptable(ACCEPTED)
         with trio.move_on_after(self._request_seconds_max) as scope:
             async with self.lanes.enter(user, info.verb):
-                body = await request.read_body() if info.verb in _BODY_VERBS else b""
+                content_type, body = await _read_body(request, info)
                 answer = await self._registry.handle(
                     ApiRequest(
                         user=user,
@@ -194,7 +195,7 @@ class ApiFront:
                         name=info.name,
                         subresource=info.subresource,
                         query=query,
-                        content_type=request.header("content-type") or JSON,
+                        content_type=content_type,
                         accept=msgspec.structs.replace(media, type=JSON).accept,
                         user_agent=request.header("user-agent"),
                         body=body,
@@ -212,6 +213,20 @@ async def _serve_tls(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     await http.serve(listeners, tls=tls, task_status=task_status)
+
+
+async def _read_body(request: Request, info: RequestInfo) -> tuple[str, bytes]:
+    """The body and its media type; protobuf, which Go clients send, becomes JSON here. Raises ApiError 400."""
+    content_type = request.header("content-type") or JSON
+    body = await request.read_body() if info.verb in _BODY_VERBS else b""
+    if body and content_type.startswith(PROTOBUF):
+        from edgekube.apiserver.protobuf.decode import ProtobufError, to_json
+
+        try:
+            return JSON, to_json(body)
+        except ProtobufError as error:
+            raise bad_request(f"protobuf: {error}") from None
+    return content_type, body
 
 
 async def _respond(answer: ApiResponse, *, yaml: bool, watching: bool) -> Response:
