@@ -27,6 +27,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
 #ifndef SYS_openat2
 #define SYS_openat2 437
 #endif
@@ -240,6 +243,8 @@ static int spawn_exec(void *argument) {
     if (null > 2) close(null);
     for (int i = 0; i < spawn->fds_count; i++)
         if (dup3(moved[i], 3 + i, 0) < 0) goto failed;
+    /* What the caller itself inherited without close-on-exec. Best effort: the call is as old as Linux 5.9. */
+    syscall(SYS_close_range, 3 + spawn->fds_count, ~0U, 0);
     /* Ignored signals survive an exec; a caller's SIG_IGN must not reach containers. */
     struct sigaction standard;
     memset(&standard, 0, sizeof standard);

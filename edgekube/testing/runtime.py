@@ -295,7 +295,7 @@ class FakeRuntime:
     def _get(self, container_id: str) -> _Container:
         found = self._containers.get(container_id)
         if found is None:
-            raise RuntimeFailure("NotFound", f"container {container_id} does not exist")
+            raise RuntimeFailure("ContainerNotFound", f"container {container_id} does not exist")
         return found
 
     async def recover(self) -> None:
