@@ -192,7 +192,7 @@ async def test_what_kubectl_sends_as_protobuf(tmp_path: Path) -> None:
         assert json.loads(await field("cm/c", ".data")) == {"a": "b", "x": "y"}
         assert await field("secret/s", ".data.password") == "w6k="
         assert await field("deploy/d", ".spec.replicas") == "2"
-        assert json.loads(await field("deploy/d", ".spec.template.spec.containers[0].command")) == ["true", "x"]
+        assert json.loads(await field("deploy/d", ".spec.template.spec.containers[0].command")) == ["sleep", "1"]
         assert await field("deploy/d", ".spec.template.spec.containers[0].ports[0].containerPort") == "80"
         assert await field("svc/svc", ".spec.ports[0].targetPort") == "http"
         assert await field("cj/cj", ".spec.jobTemplate.spec.template.spec.containers[0].image") == "i"
