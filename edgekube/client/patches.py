@@ -6,7 +6,7 @@ import msgspec
 
 
 def merge_patch(old: msgspec.Struct, new: msgspec.Struct) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7386) that turns one Struct's JSON into another's: what changed, null for what vanished.
+    """The JSON merge patch (RFC 7386) from one Struct's JSON to another's: what changed, null for what vanished.
 
     Lists are replaced whole; maps are gone through key by key, for a merge leaves alone what it does not name.
     """
@@ -19,6 +19,5 @@ def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]
         held = before.get(name)
         if held == value:
             continue
-        both_maps = isinstance(held, dict) and isinstance(value, dict)
-        patch[name] = _difference(held, value) if both_maps else value
+        patch[name] = _difference(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
     return patch

@@ -138,7 +138,8 @@ class JobController:
         total = job.spec.completions
         if total is None:  # a work queue: any success means the others are to finish, and no new one begins
             return living if status.succeeded else parallelism(job)
-        left = total - status.succeeded
+        uncounted = status.uncountedTerminatedPods or UncountedTerminatedPods()
+        left = total - status.succeeded - (0 if is_indexed(job) else len(uncounted.succeeded))
         if is_indexed(job) and status.failedIndexes:
             left -= len(indexes.parse(status.failedIndexes, total))
         return max(0, min(parallelism(job), left))

@@ -273,6 +273,14 @@ class PodWorker:
         """The pod was deleted: stop, report the ending, clean up, and take it out of the API."""
         pod = self._pod
         await self._retry("stop containers", self._stop_everything)
+        if not self._verdict.phase:
+            # A pod ends in a terminal phase before it leaves the API, so that whoever counts endings sees one.
+            seen = self._containers.seen()
+            well = all(
+                c.name in seen and seen[c.name].state == "exited" and seen[c.name].exit_code == 0
+                for c in pod.spec.containers
+            )
+            self._verdict = Surroundings(phase="Succeeded" if well else "Failed")
         if not self._gone:
             await self._report()
         self._sandbox_ready = False
