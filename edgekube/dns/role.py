@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 TCP_CONNECTIONS_MAX: Final = 64
 TCP_IDLE_S: Final = 10.0
+RETRY_FIRST_S: Final = 1.0
+RETRY_MAX_S: Final = 60.0
 UDP_QUERY_BYTES_MAX: Final = 4096
 _IP_FREEBIND: Final = 15
 
@@ -32,7 +34,11 @@ class DnsFailure(Exception):
 async def run(
     *, client: Client, config: DnsConfig, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve until cancelled; started when all sockets listen and the cluster's names are known. Raises DnsFailure."""
+    """Serve until cancelled; started when all sockets listen and the cluster's names are known.
+
+    Where another program has the port it is also started, says so in the log, and listens as soon as it can: a node
+    without DNS is better than no node.
+    """
     services, slices, namespaces = client.informer(Service), client.informer(EndpointSlice), client.informer(Namespace)
     zone = Zone(
         services=services,
@@ -45,13 +51,18 @@ async def run(
     for informer in (services, slices, namespaces):
         await informer.wait_synced()
     server = DnsServer(Resolver(zone, config))
+    pause_s = RETRY_FIRST_S
     with contextlib.ExitStack() as stack:
-        pairs = []
-        for address in config.listen:
-            udp = stack.enter_context(await _bind(address, config.port, socket.SOCK_DGRAM))
-            tcp = stack.enter_context(await _bind(address, config.port, socket.SOCK_STREAM))
-            tcp.listen(TCP_CONNECTIONS_MAX)
-            pairs.append((udp, tcp))
+        while True:
+            try:
+                pairs = await _bind_all(config, stack)
+                break
+            except DnsFailure as error:
+                logger.error("%s", error)
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await trio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MAX_S)
         async with trio.open_nursery() as nursery:
             for udp, tcp in pairs:
                 nursery.start_soon(server.serve_udp, udp)
@@ -138,6 +149,21 @@ class DnsServer:
         if query is None:
             return None, None
         return query, self.resolver.local(query, tcp=tcp)
+
+
+async def _bind_all(
+    config: DnsConfig, owner: contextlib.ExitStack
+) -> list[tuple[trio.socket.SocketType, trio.socket.SocketType]]:
+    """A UDP and a listening TCP socket for each address, or none at all. Raises DnsFailure."""
+    with contextlib.ExitStack() as stack:
+        pairs = []
+        for address in config.listen:
+            udp = stack.enter_context(await _bind(address, config.port, socket.SOCK_DGRAM))
+            tcp = stack.enter_context(await _bind(address, config.port, socket.SOCK_STREAM))
+            tcp.listen(TCP_CONNECTIONS_MAX)
+            pairs.append((udp, tcp))
+        owner.push(stack.pop_all())
+    return pairs
 
 
 async def _bind(address: IPv4Address, port: int, kind: socket.SocketKind) -> trio.socket.SocketType:

@@ -93,6 +93,9 @@ async def test_attach_twice_is_the_same_and_a_new_namespace_is_connected_again(
     assert (await network.attach("a", lab.path("a"))).ips == (a,)
     async with lab.server("a", 80):
         assert await lab.ask("node", a, 80) == "a 10.42.0.1"
+    # sysctls of the pod's namespace, set from a thread inside it
+    assert lab.do("a", lambda: read_sysctl("net/ipv4/conf/eth0/accept_redirects")) == "0"
+    assert read_sysctl("net/ipv4/conf/eth0/accept_redirects") == "1"
 
 
 async def test_a_killed_process_is_followed_without_a_break(
