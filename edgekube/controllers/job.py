@@ -24,7 +24,14 @@ from edgekube.controllers.jobpolicy import (
     policy_action,
     success_policy,
 )
-from edgekube.controllers.owners import claim, index_by_controller, is_ready, owner_keys, pod_from_template
+from edgekube.controllers.owners import (
+    claim,
+    controller_of,
+    index_by_controller,
+    is_ready,
+    owner_keys,
+    pod_from_template,
+)
 from edgekube.types.batch_v1 import Job, JobCondition, JobStatus, UncountedTerminatedPods
 from edgekube.types.core_v1 import EnvVar, EnvVarSource, ObjectFieldSelector, Pod
 from edgekube.types.status import ApiError
@@ -55,6 +62,7 @@ class JobController:
     async def reconcile(self, key: Key) -> float | None:
         job = self._jobs.get(*key)
         if job is None:
+            await self._release(self._left_behind(key))
             return None
         if job.spec.managedBy and job.spec.managedBy != "kubernetes.io/job-controller":
             return None
@@ -80,6 +88,16 @@ class JobController:
         await self._write(job, status)
         await self._release(counted)
         return _earliest(again, self._deadline_left(job, status, now))
+
+    def _left_behind(self, key: Key) -> list[Pod]:
+        """Pods a deleted Job still holds by its finalizer: nobody will count them."""
+        return [
+            pod
+            for pod in self._pods.list(key[0])
+            if FINALIZER in pod.metadata.finalizers
+            and (ref := controller_of(pod)) is not None
+            and (ref.kind, ref.name) == (KIND, key[1])
+        ]
 
     def _started(self, job: Job, status: JobStatus, now: float) -> JobStatus:
         if status.startTime or job.spec.suspend:
