@@ -61,8 +61,8 @@ class JobController:
 
     async def reconcile(self, key: Key) -> float | None:
         job = self._jobs.get(*key)
+        await self._release(self._left_behind(key, job.metadata.uid if job is not None else ""))
         if job is None:
-            await self._release(self._left_behind(key))
             return None
         if job.spec.managedBy and job.spec.managedBy != "kubernetes.io/job-controller":
             return None
@@ -89,7 +89,7 @@ class JobController:
         await self._release(counted)
         return _earliest(again, self._deadline_left(job, status, now))
 
-    def _left_behind(self, key: Key) -> list[Pod]:
+    def _left_behind(self, key: Key, uid: str) -> list[Pod]:
         """Pods a deleted Job still holds by its finalizer: nobody will count them."""
         return [
             pod
@@ -97,6 +97,7 @@ class JobController:
             if FINALIZER in pod.metadata.finalizers
             and (ref := controller_of(pod)) is not None
             and (ref.kind, ref.name) == (KIND, key[1])
+            and ref.uid != uid
         ]
 
     def _started(self, job: Job, status: JobStatus, now: float) -> JobStatus:
