@@ -22,12 +22,13 @@ from edgekube.apiserver.authn import Authenticator
 from edgekube.apiserver.bound import BoundObjects
 from edgekube.apiserver.catalog import served_versions
 from edgekube.apiserver.kubeconfig import admin_kubeconfig
+from edgekube.apiserver.openapi import OpenApi
 from edgekube.apiserver.registry import Registry, RegistryConfig
 from edgekube.apiserver.request import GROUP_MASTERS, User
 from edgekube.apiserver.resources import RESOURCES
 from edgekube.apiserver.server import ApiFront
 from edgekube.apiserver.tokens import ServiceAccountTokens
-from edgekube.client.api import Client
+from edgekube.client.api import Client, NodeApi
 from edgekube.clock import ClusterClock, LoopLag, floor_of
 from edgekube.cloud import role as cloud
 from edgekube.cloud.config import CloudConfig
@@ -53,6 +54,7 @@ from edgekube.scheduler import role as scheduler
 from edgekube.store.api import StoreError
 from edgekube.store.single import open_store
 from edgekube.store.volatile import open_volatile
+from edgekube.types.status import not_found
 
 log = logging.getLogger("edgekube.node")
 
@@ -142,7 +144,13 @@ class Node:
                 network=network,
                 config=self._kubelet_config(),
             )
-            _ = LocalNodeApi(kubelet, engine)
+            local_node = LocalNodeApi(kubelet, engine)
+
+            def node_api(name: str) -> NodeApi:
+                if name != settings.node_name:
+                    raise not_found("nodes", name)
+                return local_node
+
             local_paths = local.LocalPaths(
                 images,
                 status=lambda: self._status(store, registry),
@@ -156,6 +164,12 @@ class Node:
                 version=GIT_VERSION,
                 checks={"ping": lambda: "", "etcd": lambda: "", "node": lambda: "" if self.ready else "starting"},
                 statistics={"store": store.statistics, "loop_lag": self.lag.statistics},
+                node_api=node_api,
+                schemas=OpenApi(
+                    Path(__file__).with_name("data") / "openapi.zst",
+                    catalog=lambda: served_versions(RESOURCES),
+                    version=KUBERNETES_VERSION,
+                ),
                 identity=tokens,
                 extra_paths={"edgekube": local_paths.handle},
                 server_address=lambda: f"{settings.node_ip}:{settings.listen_address[1]}",

@@ -350,9 +350,11 @@ class _Connection:
             server.idle.pop(self, None)
             if not data:
                 return None
-            scope.deadline = trio.current_time() + server.limits.head_seconds
             self._parser.feed(bytes(data))
-            event = await self._next_event()
+            event = self._parser.next_event()
+            if event is None:  # rare: a head in one piece needs no deadline of its own
+                scope.deadline = trio.current_time() + server.limits.head_seconds
+                event = await self._next_event()
             scope.deadline = math.inf
         if event is None:
             return None
