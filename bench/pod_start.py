@@ -126,10 +126,11 @@ def bare_bundle(engine: Engine, container_id: str, root: str, folder: Path, cgro
 
 async def measure(rounds: int, many: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="ekbench"))
+    run = Path(tempfile.mkdtemp(prefix="ekbench", dir="/dev/shm"))  # in memory, as a node's is
     cgroup_root = f"ekbench{os.getpid()}"
     root = make_root(folder / "root")
     images: Any = OneImage(root)
-    engine = Engine(images, run_dir=str(folder / "run"), data_dir=str(folder / "data"), cgroup_root=cgroup_root)
+    engine = Engine(images, run_dir=str(run), data_dir=str(folder / "data"), cgroup_root=cgroup_root)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(engine.run)
@@ -140,16 +141,14 @@ async def measure(rounds: int, many: int) -> None:
             await bench.remove("first")
             pods, bare, removals = [], [], []
             for number in range(rounds):  # in turns: what else the machine does meets both alike
-                bare.append(runc_run(bundle, folder / "state", number))
+                bare.append(runc_run(bundle, run / "state", number))
                 pods.append(await bench.start(f"pod{number}"))
                 removals.append(await bench.remove(f"pod{number}"))
             floor, pod = statistics.median(bare), statistics.median(pods)
             print(f"runc run           p50 {floor * 1000:6.1f} ms")
             print(f"pod start          p50 {pod * 1000:6.1f} ms   {pod / floor:.2f} x runc run")
             print(f"kill and remove    p50 {statistics.median(removals) * 1000:6.1f} ms")
-            report_cpu(
-                "runc run + delete", rounds, lambda: [runc_run(bundle, folder / "state", n) for n in range(rounds)]
-            )
+            report_cpu("runc run + delete", rounds, lambda: [runc_run(bundle, run / "state", n) for n in range(rounds)])
             before = machine_cpu()
             for number in range(rounds):
                 await bench.start(f"pod{number}")
@@ -160,6 +159,7 @@ async def measure(rounds: int, many: int) -> None:
             nursery.cancel_scope.cancel()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def report_cpu(name: str, rounds: int, work: Any) -> None:

@@ -231,7 +231,7 @@ static void container_runs(void) {
     char text[STATE_BYTES];
     clock_gettime(CLOCK_REALTIME, &state.started);
     state.running = true;
-    if (options.exec == NULL) write_record("state.json");
+    if (options.exec == NULL) write_record("state.json", false);
     format_state(text, sizeof text);
     peer_tell('s', text, 0);
     move_to_cgroups();
@@ -256,7 +256,7 @@ static void runc_ended(int status) {
         return;
     }
     if (early >= 0) fail("init", WIFEXITED(early) ? WEXITSTATUS(early) : 128 + WTERMSIG(early));
-    write_record("state.json");
+    write_record("state.json", false);
     /* What `runc start` does: its init waits with open(exec.fifo, O_WRONLY), writes one byte, and execs. */
     char path[4096];
     snprintf(path, sizeof path, "%s/%s/exec.fifo", options.root, options.id);
@@ -320,7 +320,7 @@ static void container_ended(int status) {
             }
     }
     state.exited = true;
-    if (options.exec == NULL) write_record("exit.json");
+    if (options.exec == NULL) write_record("exit.json", true);
     format_state(text, sizeof text);
     peer_tell('x', text, WANT_EXIT);
 }

@@ -44,17 +44,17 @@ int format_state(char *out, size_t size) {
                     state.exited ? "true" : "false", state.exit_code, state.signal, state.oom_kills);
 }
 
-/* Writes the state to `name` in the working folder: by rename, synced before and after. */
-int write_record(const char *name) {
+/* Writes the state to `name` in the working folder by rename; a durable one is synced before and after. */
+int write_record(const char *name, bool durable) {
     char text[STATE_BYTES], staged[32];
     int length = format_state(text, sizeof text);
     snprintf(staged, sizeof staged, ".%s", name);
     int fd = open(staged, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) return -1;
-    bool good = write_all(fd, text, (size_t)length) == 0 && fsync(fd) == 0;
+    bool good = write_all(fd, text, (size_t)length) == 0 && (!durable || fsync(fd) == 0);
     close(fd);
     if (!good || rename(staged, name) < 0) return -1;
-    int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int folder = durable ? open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (folder >= 0) {
         fsync(folder);
         close(folder);

@@ -93,7 +93,7 @@ long long now_ms(void);
 /* record.c */
 void format_time(const struct timespec *when, char *out, size_t size);
 int format_state(char *out, size_t size);
-int write_record(const char *name);
+int write_record(const char *name, bool durable);
 unsigned long long process_start_time(pid_t pid);
 unsigned long long count_oom_kills(const char *path);
 long long read_number(const char *path);
