@@ -54,13 +54,12 @@ from edgekube.scheduler import role as scheduler
 from edgekube.store.api import StoreError
 from edgekube.store.single import open_store
 from edgekube.store.volatile import open_volatile
-from edgekube.types.status import not_found, service_unavailable
+from edgekube.types.status import not_found
 
 log = logging.getLogger("edgekube.node")
 
 KUBERNETES_VERSION = "v1.36.0"
 GIT_VERSION = f"{KUBERNETES_VERSION}+edgekube{__version__}"
-SCHEMAS = Path(__file__).parent / "data" / "openapi.zst"
 RENEW_SECONDS = 6 * 3600.0
 SHUTDOWN_SECONDS = 10.0
 
@@ -158,12 +157,6 @@ class Node:
                 kubeconfig=lambda server: self._kubeconfig(pki, server),
                 images_in_use=lambda: [c.spec.image_id for c in engine.containers()],
             )
-
-            def node_api_of(name: str) -> NodeApi:
-                if name != settings.node_name:
-                    raise service_unavailable(f"node {name} cannot be reached from here")
-                return node_api
-
             front = ApiFront(
                 registry=registry,
                 authenticator=Authenticator(now=self.clock.time, tokens=(tokens,)),
@@ -178,8 +171,6 @@ class Node:
                     version=KUBERNETES_VERSION,
                 ),
                 identity=tokens,
-                node_api=node_api_of,
-                schemas=OpenApi(SCHEMAS, catalog=lambda: served_versions(RESOURCES), version=GIT_VERSION),
                 extra_paths={"edgekube": local_paths.handle},
                 server_address=lambda: f"{settings.node_ip}:{settings.listen_address[1]}",
             )
