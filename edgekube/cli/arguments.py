@@ -24,11 +24,16 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=32, width=min(width, 118))
 
 
-def parser(verb: str, description: str, **more: Any) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Ours, also for the actions of a verb."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**{"formatter_class": Formatter, "allow_abbrev": False, **more})
+
+
+def parser(verb: str, description: str) -> Parser:
     """The parser of one verb, with what every verb understands."""
-    made = argparse.ArgumentParser(
-        prog=f"edgekube {verb}", description=description, formatter_class=Formatter, allow_abbrev=False, **more
-    )
+    made = Parser(prog=f"edgekube {verb}", description=description)
     made.add_argument("--socket", metavar="PATH", default="", help="the node's socket (or EDGEKUBE_SOCKET)")
     made.add_argument("--request-timeout", metavar="TIME", default="", help="longest wait for one answer, such as 30s")
     return made

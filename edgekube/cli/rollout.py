@@ -34,11 +34,11 @@ def configure(made: argparse.ArgumentParser) -> None:
     actions.add_parser("resume", help="go on after pause")
 
 
-class _Action(argparse.ArgumentParser):
+class _Action(arguments.Parser):
     """The parser of one action, with what all of them take."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(formatter_class=arguments.Formatter, allow_abbrev=False, **more)
+        super().__init__(**more)
         self.add_argument("what", nargs="*", metavar="TYPE NAME | TYPE/NAME")
         arguments.add_namespace(self)
         arguments.add_files(self)
