@@ -11,6 +11,7 @@ PROGRAMS = {
     "run": "edgekube.node",
     "_unpack": "edgekube.runtime.images.helper",
     "_pki": "edgekube.pki.helper",
+    "_selftest": "edgekube.selftest",
 }
 
 

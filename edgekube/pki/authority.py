@@ -1,7 +1,6 @@
 """The node's access to its certificate authority: files through the helper process, TLS contexts from them."""
 
 import ssl
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -9,9 +8,10 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
+from edgekube.native.program import self_argv
 from edgekube.pki.model import ClientRequest, KeyPair, PkiPaths, Request, SignRequest
 
-HELPER: Final = (sys.executable, "-m", "edgekube", "_pki")
+HELPER: Final = (*self_argv(), "_pki")
 HELPER_SECONDS_MAX: Final = 60.0
 _OUTPUT_BYTES_MAX: Final = 64 * 1024
 #: OpenSSL's X509_V_FLAG_NO_CHECK_TIME: chains are verified without the machine's clock, dates are checked by us.

@@ -1,7 +1,6 @@
 """The node's end of a helper process: start it, send it jobs, end it."""
 
 import json
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from subprocess import PIPE
@@ -9,9 +8,10 @@ from typing import Any
 
 import trio
 
+from edgekube.native.program import self_argv
 from edgekube.runtime.api import ImageFailure
 
-DEFAULT_ARGV = (sys.executable, "-m", "edgekube", "_unpack")
+DEFAULT_ARGV = (*self_argv(), "_unpack")
 REPLY_BYTES_MAX = 4 * 1024 * 1024
 JOB_SECONDS_MAX = 3600.0
 END_SECONDS_MAX = 10.0
