@@ -199,6 +199,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     log_files_max: int = 5
     stop_signal: str = "SIGTERM"
     hostname_file: bool = False
+    pid_of: str = ""  # id of a running container of the sandbox whose process namespace it joins (kubectl debug)
     labels: Mapping[str, str] = {}
 
 
@@ -299,6 +300,10 @@ class ContainerRuntime(Protocol):
         ...
 
     async def update_resources(self, container_id: str, resources: Resources) -> None: ...
+
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> None:
+        """The pod cgroup's own limits; -1 lifts one, None leaves it."""
+        ...
 
     async def exec_sync(self, container_id: str, command: Sequence[str], *, timeout_seconds: float) -> ExecResult: ...
 

@@ -250,14 +250,15 @@ class Engine:
         if self._nursery is None:
             raise RuntimeFailure("RuntimeNotReady", "the runtime does not run")
         cgroup = f"{self._pod_cgroup(pod.record.spec)}/{spec.id}"
-        record = ContainerRecord(spec=spec, created_at=now(), cgroup=cgroup, pid=pod.record.spec.pid)
+        pid = NamespaceMode.POD if spec.pid_of else pod.record.spec.pid
+        record = ContainerRecord(spec=spec, created_at=now(), cgroup=cgroup, pid=pid)
         self._starting[spec.id] = spec.image_id
         link: ShimLink | None = None
         container = Container(record)
         try:
             async with self._starts:
                 with trio.fail_after(START_SECONDS_MAX):
-                    self.launcher.prepare(record, pod.record.spec, self._pause_pid(pod), root)
+                    self.launcher.prepare(record, pod.record.spec, self._init_pid(pod, spec), root)
                     link = await self.launcher.launch(record)
                     await self.launcher.await_start(container, link)
             if not pod.ready:
@@ -284,9 +285,13 @@ class Engine:
             del self._starting[spec.id]
         return container
 
-    @staticmethod
-    def _pause_pid(pod: _Pod) -> int:
-        """Whose process namespace the pod's containers join; 0 for none. Raises RuntimeFailure when it has ended."""
+    def _init_pid(self, pod: _Pod, spec: ContainerSpec) -> int:
+        """Whose process namespace the container joins; 0 for none. Raises RuntimeFailure when it has ended."""
+        if spec.pid_of:
+            target = self._container(spec.pid_of).status
+            if target.state is not ContainerState.RUNNING or target.spec.sandbox_id != spec.sandbox_id:
+                raise RuntimeFailure("CreateContainerError", f"container {target.spec.name} does not run in this pod")
+            return target.pid
         if pod.pause is None:
             return 0
         if pod.pause.status.state is not ContainerState.RUNNING:
@@ -386,6 +391,18 @@ class Engine:
         container.record = msgspec.structs.replace(container.record, spec=wanted)
         container.status = msgspec.structs.replace(container.status, spec=wanted)
         containers_on_disk.save_record(self.paths, container.record)
+
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> None:
+        """Raises RuntimeFailure(UpdateSandboxError) with the kernel's words."""
+        pod = self._pod(sandbox_id)
+        spec = msgspec.structs.replace(pod.record.spec, resources=resources)
+        try:
+            self.cgroups.apply(self._pod_cgroup(spec), resources)
+        except OSError as error:
+            raise RuntimeFailure("UpdateSandboxError", f"cgroup of {spec.name}: {error}") from error
+        pod.record = msgspec.structs.replace(pod.record, spec=spec)
+        sandbox.save(self.paths, pod.record)
+        await trio.lowlevel.checkpoint()
 
     # -- streams -----------------------------------------------------------------------------------------------------
 

@@ -105,7 +105,7 @@ class Launcher:
             cgroup=record.cgroup,
             network=spec.network,
             ipc=spec.ipc,
-            pid=spec.pid,
+            pid=record.pid,
             net_path=f"{pins}/net",
             ipc_path=f"{pins}/ipc",
             uts_path=f"{pins}/uts",

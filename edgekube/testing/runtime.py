@@ -414,6 +414,13 @@ class FakeRuntime:
         spec = msgspec.structs.replace(container.status.spec, resources=resources)
         container.status = msgspec.structs.replace(container.status, spec=spec)
 
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> None:
+        self._enter("update_sandbox", sandbox_id)
+        await trio.lowlevel.checkpoint()
+        sandbox = self._sandboxes[sandbox_id]
+        spec = msgspec.structs.replace(sandbox.spec, resources=resources)
+        self._sandboxes[sandbox_id] = msgspec.structs.replace(sandbox, spec=spec)
+
     async def exec_sync(self, container_id: str, command: Sequence[str], *, timeout_seconds: float) -> ExecResult:
         self._enter("exec_sync", container_id)
         container = self._get(container_id)

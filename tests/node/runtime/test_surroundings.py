@@ -134,6 +134,28 @@ async def test_figures_and_limits_that_change(open_box) -> None:
         assert box.engine.status("c1").spec.resources.cpu_shares == 512
 
 
+async def test_the_pods_own_limits_change(open_box) -> None:
+    async with open_box() as box:
+        await box.engine.create_sandbox(box.sandbox_spec(resources=Resources(memory_limit_bytes=64 << 20)))
+        folder = box.engine.cgroups.folder("memory", f"{box.cgroup_root}/burstable/pod1")
+        name = "memory.max" if box.engine.cgroups.v2 else "memory.limit_in_bytes"
+        await box.engine.update_sandbox("pod1", Resources(memory_limit_bytes=96 << 20))
+        assert int(Path(folder, name).read_text()) == 96 << 20
+        await box.engine.update_sandbox("pod1", Resources(memory_limit_bytes=-1))
+        assert Path(folder, name).read_text().strip() in ("max", str(2**63 - 4096))
+
+
+async def test_a_container_can_look_into_another_ones_processes(open_box) -> None:
+    async with open_box() as box:
+        await box.engine.create_sandbox(box.sandbox_spec())
+        await box.start("sleep 4242", "target")
+        await box.finish("ps", "debugger", pid_of="target")
+        assert "sleep 4242" in box.output("debugger")
+        with pytest.raises(RuntimeFailure):
+            await box.start("ps", "other", pid_of="absent")
+        assert box.engine.status("target").state == "running"
+
+
 async def test_connect_reaches_loopback_of_the_pod(open_box) -> None:
     before = os.readlink("/proc/self/ns/net")
     async with open_box() as box:
