@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgekube.apiserver.admit import pods
+from edgekube.apiserver.admit import nodes, pods
 from edgekube.apiserver.backend import Backend
 from edgekube.apiserver.call import Call
 from edgekube.apiserver.errors import namespace_terminating
@@ -46,5 +46,6 @@ class Admission:
             pods.mutate(self._backend, call, new, old)
 
     async def validate(self, call: Call, new: Obj | None, old: Obj | None) -> None:
+        nodes.check(call, new, old)
         if new is None and call.resource.plural == "namespaces" and call.name in IMMORTAL_NAMESPACES:
             raise status.forbidden("namespaces", call.name, "this namespace may not be deleted")

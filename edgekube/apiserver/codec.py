@@ -103,9 +103,15 @@ def typed_as(value: bytes, cls: type[Any], kind: str, version: str) -> Any:
 
 
 def canonical(call: Call, obj: dict[str, Any], res: Resource, source: bytes | None = None) -> dict[str, Any]:
-    """The object as its kind knows it: unknown fields told or refused (fieldValidation), defaults filled in."""
+    """The object as its kind knows it: unknown fields told or refused (fieldValidation), defaults filled in.
+
+    `source` is the JSON that `obj` was read from, when it was JSON.
+    """
     check_fields(call, obj, res, source)
-    return stored_form(res, defaulted(typed(encode_json(obj), res)))
+    struct = typed(encode_json(obj) if source is None else source, res)
+    plain = defaulted(struct)
+    plain["apiVersion"], plain["kind"] = res.api_version, res.kind
+    return stored_form(res, plain)
 
 
 def stored_form(res: Resource, obj: dict[str, Any]) -> dict[str, Any]:

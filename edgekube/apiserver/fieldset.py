@@ -132,12 +132,18 @@ def _compare_item(key: str, old: Any, new: Any, node: Node, changed: FieldSet, r
 
 def _whole(value: Any, node: Node) -> FieldSet:
     """Every path of a value that appeared or vanished as a whole, parents included."""
-    if _is_leaf(node, value) or not value:
+    if not value or _is_leaf(node, value):
         return {}
     result: FieldSet = {SELF: {}}
     if isinstance(value, dict):
+        fields = node.fields if node.shape is Shape.STRUCT else None
+        elem = node.elem or _ANY
         for name, item in value.items():
-            result["f:" + name] = _whole(item, _child(node, name))
+            if isinstance(item, dict | list) and item:
+                child = elem if fields is None else fields.get(name) or _ANY
+                result["f:" + name] = _whole(item, child)
+            else:
+                result["f:" + name] = {}
         return result
     items = keyed_items(node, value)
     if items is None:

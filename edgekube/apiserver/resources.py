@@ -97,7 +97,7 @@ persistentvolumes sub=status strategy=volume
 pods generation sub=status,binding,eviction,ephemeralcontainers,resize,log,exec,attach,portforward,proxy strategy=pod \
 val=pod fields=spec.nodeName,spec.restartPolicy,spec.schedulerName,spec.serviceAccountName,spec.hostNetwork,\
 status.phase,status.podIP,status.podIPs,status.nominatedNodeName
-replicationcontrollers generation sub=status,scale strategy=workload val=replicationcontroller fields=status.replicas
+replicationcontrollers generation sub=status,scale strategy=orphaning val=replicationcontroller fields=status.replicas
 resourcequotas sub=status
 secrets strategy=secret val=secret fields=type
 serviceaccounts sub=token val=serviceaccount
@@ -110,10 +110,10 @@ validatingadmissionpolicybindings.admissionregistration.k8s.io generation
 validatingwebhookconfigurations.admissionregistration.k8s.io generation
 customresourcedefinitions.apiextensions.k8s.io generation sub=status
 apiservices.apiregistration.k8s.io sub=status
-daemonsets.apps generation sub=status strategy=workload val=daemonset
-deployments.apps generation sub=status,scale strategy=workload val=deployment
-replicasets.apps generation sub=status,scale strategy=workload val=replicaset fields=status.replicas
-statefulsets.apps generation sub=status,scale strategy=workload val=statefulset
+daemonsets.apps generation sub=status val=daemonset
+deployments.apps generation sub=status,scale val=deployment
+replicasets.apps generation sub=status,scale val=replicaset fields=status.replicas
+statefulsets.apps generation sub=status,scale val=statefulset
 selfsubjectreviews.authentication.k8s.io review
 tokenreviews.authentication.k8s.io review
 localsubjectaccessreviews.authorization.k8s.io review
@@ -122,7 +122,7 @@ selfsubjectrulesreviews.authorization.k8s.io review
 subjectaccessreviews.authorization.k8s.io review
 horizontalpodautoscalers.autoscaling/v1 sub=status as=autoscaling/v2/horizontalpodautoscalers
 horizontalpodautoscalers.autoscaling/v2 sub=status
-cronjobs.batch generation sub=status strategy=workload val=cronjob
+cronjobs.batch generation sub=status val=cronjob
 jobs.batch generation sub=status strategy=job val=job fields=status.successful
 certificatesigningrequests.certificates.k8s.io sub=status,approval strategy=csr fields=spec.signerName
 leases.coordination.k8s.io strategy=createonupdate val=lease

@@ -81,6 +81,11 @@ def body(value: bytes) -> bytes:
     return value[HEADER_SIZE_BYTES:]
 
 
+def without_revision(json: bytes) -> bytes:
+    """The JSON of an object that was only tried (dry run): it has no resourceVersion."""
+    return json.replace(_MARK + b'",', b"", 1).replace(b"," + _MARK + b'"', b"", 1)
+
+
 def with_revision(json: bytes, revision: int) -> bytes:
     """The JSON of a stored object with another resourceVersion."""
     start = json.find(_MARK) + len(_MARK)

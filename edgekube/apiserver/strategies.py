@@ -73,31 +73,11 @@ class Plain(Strategy):
         pass
 
 
-class Workload(Strategy):
-    def prepare_create(self, obj: Obj) -> None:
-        obj.pop("status", None)
-        _zero_status(obj)
-
-
-def _zero_status(obj: Obj) -> None:
-    """The status the kind's zero value has, which Kubernetes shows on objects no controller has seen yet."""
-    if obj["kind"] in ("ReplicaSet", "ReplicationController"):
-        obj["status"] = {"replicas": 0}
-    elif obj["kind"] == "StatefulSet":
-        obj["status"] = {"replicas": 0, "availableReplicas": 0}
-    elif obj["kind"] == "DaemonSet":
-        obj["status"] = {
-            "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0
-        }  # fmt: skip
-    else:
-        obj["status"] = {}
-
-
-class Replication(Workload):
+class Replication(Strategy):
     default_propagation = "orphan"
 
 
-class Job(Workload):
+class Job(Strategy):
     """Generates the selector unless manualSelector is set (jobStrategy.generateSelector)."""
 
     def prepare_create(self, obj: Obj) -> None:
@@ -223,9 +203,6 @@ def _fold_string_data(obj: Obj) -> None:
 class Service(Strategy):
     create_on_update = True
 
-    def prepare_create(self, obj: Obj) -> None:
-        obj["status"] = {"loadBalancer": {}}
-
     def prepare_update(self, new: Obj, old: Obj) -> None:
         _keep(new, old, "status")
 
@@ -259,7 +236,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "node": Node(),
     "secret": Secret(),
     "service": Service(),
-    "workload": Workload(),
+    "orphaning": Replication(),
     "job": Job(),
     "createonupdate": CreateOnUpdate(),
     "csr": Csr(),

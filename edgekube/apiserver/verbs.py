@@ -55,6 +55,8 @@ class Verbs:
         return ApiResponse(body=self._list_body(call.resource, page, form))
 
     def _list_body(self, res: Resource, page: Page, form: Form) -> bytes:
+        if form.view is View.OBJECT and res.stored_as is None:
+            return reader.list_body(res.list_kind, res.api_version, page, reader.stored_views(page.items))
         items = reader.stored_json(page.items)
         if res.stored_as is not None:
             items = [convert_json(res, item) for item in items]
@@ -122,7 +124,8 @@ class Verbs:
         return self.answer(call, written, form)
 
     def canonical(self, call: Call, obj: dict[str, Any], request: ApiRequest) -> dict[str, Any]:
-        return codec.canonical(call, obj, call.resource, request.body)
+        json = codec.media_type(request.content_type) in ("", codec.JSON)
+        return codec.canonical(call, obj, call.resource, request.body if json else None)
 
     async def delete(self, call: Call, request: ApiRequest, form: Form) -> ApiResponse:
         choice, dry_run = delete_choice(call, request)

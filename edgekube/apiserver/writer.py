@@ -125,6 +125,8 @@ class Writer:
         await self._admission.mutate(call, obj, None)
         given = metadata.pop("managedFields", None)
         res.behaviour.prepare_create(obj)
+        if "status" not in obj and "status" in _zero(res):
+            obj["status"] = _zero(res)["status"]
         entries = applied if applied is not None else managedfields.updated(
             _zero(res), obj, given or (), res.schema,
             manager=call.field_manager, api_version=call.resource.api_version, subresource="",
@@ -150,7 +152,7 @@ class Writer:
                 guards.append(Guard(self._admission.namespace_key(namespace), 0, GuardKind.EXISTS))
             value, splice = storage.seal(obj)
             if call.dry_run:
-                return Written(json=storage.body(value), obj=obj, revision=0, created=True)
+                return Written(json=storage.without_revision(storage.body(value)), obj=obj, revision=0, created=True)
             result = await self._txn(call, res, guards, [*ops, Put(key, value, splice)])
             if result.succeeded:
                 return await self._written(res, value, splice, obj, result.revision, created=True)

@@ -20,6 +20,7 @@ from edgekube.types import names
 from edgekube.types.fieldpath import FieldError, Path, duplicate, forbidden, invalid, not_found, required
 
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 ENV_FIELDS = (
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
@@ -38,7 +39,8 @@ def containers(spec: Any, volumes: dict[str, Any], path: Path) -> list[FieldErro
         errors.append(required(at))
     for index, container in enumerate(spec.containers):
         errors += _container(container, volumes, claims, spec, at / index)
-        errors += _lifecycle(container.lifecycle, grace, at / index / "lifecycle")
+        if container.lifecycle is not None:
+            errors += _lifecycle(container.lifecycle, grace, at / index / "lifecycle")
         errors += _probes(container, grace, at / index)
         if container.restartPolicy and not container.restartPolicyRules:
             errors += one_of(container.restartPolicy, ("Always", "Never", "OnFailure"), at / index / "restartPolicy")
@@ -72,13 +74,16 @@ def _container(c: Any, volumes: dict[str, Any], claims: frozenset[str], spec: An
         errors.append(required(path / "image"))
     elif c.image != c.image.strip():
         errors.append(invalid(path / "image", c.image, "must not have leading or trailing whitespace"))
-    errors += one_of(c.imagePullPolicy, PULL_POLICIES, path / "imagePullPolicy", needed=False)
-    errors += one_of(
-        c.terminationMessagePolicy, ("FallbackToLogsOnError", "File"), path / "terminationMessagePolicy", needed=False
-    )
-    errors += _ports(c.ports, path / "ports", host_network=spec.hostNetwork)
-    errors += _env(c.env, path / "env")
-    errors += _env_from(c.envFrom, path / "envFrom")
+    if c.imagePullPolicy not in PULL_POLICIES:  # paths cost; they are built where something is wrong
+        errors += one_of(c.imagePullPolicy, PULL_POLICIES, path / "imagePullPolicy", needed=False)
+    if c.terminationMessagePolicy not in MESSAGE_POLICIES:
+        errors += one_of(c.terminationMessagePolicy, MESSAGE_POLICIES, path / "terminationMessagePolicy", needed=False)
+    if c.ports:
+        errors += _ports(c.ports, path / "ports", host_network=spec.hostNetwork)
+    if c.env:
+        errors += _env(c.env, path / "env")
+    if c.envFrom:
+        errors += _env_from(c.envFrom, path / "envFrom")
     devices = {d.devicePath for d in c.volumeDevices}
     context = c.securityContext
     errors += mounts(
@@ -158,7 +163,8 @@ def _ports(ports: Sequence[Any], path: Path, *, host_network: bool) -> list[Fiel
                 errors.append(
                     invalid(at / "hostPort", port.hostPort, "must match `containerPort` when `hostNetwork` is true")
                 )
-        errors += one_of(port.protocol, PROTOCOLS, at / "protocol")
+        if port.protocol not in PROTOCOLS:
+            errors += one_of(port.protocol, PROTOCOLS, at / "protocol")
         if port.hostIP:
             errors += address(port.hostIP, at / "hostIP")[1]
     return errors
@@ -314,7 +320,8 @@ def _probes(c: Any, grace: int | None, path: Path) -> list[FieldError]:
         at = path / name
         errors += handler(probe, at, grace)
         for field in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
-            errors += not_negative(getattr(probe, field), at / field)
+            if getattr(probe, field) < 0:
+                errors += not_negative(getattr(probe, field), at / field)
         if name != "readinessProbe" and probe.successThreshold != 1:
             errors.append(invalid(at / "successThreshold", probe.successThreshold, "must be 1"))
         if probe.terminationGracePeriodSeconds is not None:

@@ -22,9 +22,12 @@ ACTIVE_DEADLINE_MAX = 2**31 - 1
 def pod_spec(spec: Any, path: Path) -> list[FieldError]:
     known, errors = volumes(spec.volumes, path / "volumes")
     errors += containers(spec, known, path)
-    errors += one_of(spec.restartPolicy, RESTART_POLICIES, path / "restartPolicy")
-    errors += one_of(spec.dnsPolicy, DNS_POLICIES, path / "dnsPolicy")
-    errors += labels(spec.nodeSelector, path / "nodeSelector")
+    if spec.restartPolicy not in RESTART_POLICIES:
+        errors += one_of(spec.restartPolicy, RESTART_POLICIES, path / "restartPolicy")
+    if spec.dnsPolicy not in DNS_POLICIES:
+        errors += one_of(spec.dnsPolicy, DNS_POLICIES, path / "dnsPolicy")
+    if spec.nodeSelector:
+        errors += labels(spec.nodeSelector, path / "nodeSelector")
     if spec.securityContext is not None:
         errors += pod_context(spec.securityContext, path / "securityContext", spec)
     for index, ref in enumerate(spec.imagePullSecrets):

@@ -38,7 +38,7 @@ def one_of(value: str, supported: Sequence[str], path: Path, *, needed: bool = T
 
 
 def texts(found: Iterable[str], value: Any, path: Path) -> list[FieldError]:
-    return [invalid(path, value, text) for text in found]
+    return [invalid(path, value, text) for text in found] if found else []
 
 
 def dns_label(value: str, path: Path) -> list[FieldError]:

@@ -120,7 +120,7 @@ async def test_wrong_bodies_are_the_callers_fault(api: Api) -> None:
             await api("create", "default:core/v1/configmaps", text)
         assert caught.value.code in (400, 422), text
     with pytest.raises(ApiError) as caught:
-        await api("create", "default:core/v1/configmaps", b"k8s\0", content_type="application/vnd.kubernetes.protobuf")
+        await api("create", "default:core/v1/configmaps", b"k8s\0", content_type="application/cbor")
     assert caught.value.code == 415
 
 
