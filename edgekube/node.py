@@ -181,6 +181,7 @@ class Node:
                 self.bound = await nursery.start(self._serve, front, tls)
                 await nursery.start(engine.run)
                 await network.start(settings.pod_cidr)
+                nursery.start_soon(network.watch)
                 stack.push_async_callback(network.stop, remove=False)
 
                 def client(name: str) -> Client:
@@ -202,6 +203,12 @@ class Node:
                 log.info("node=%s ready api=%s", settings.node_name, self.bound)
                 notify("READY=1")
                 task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    # Watches end cleanly, so that clients come back with the revision they have.
+                    with trio.CancelScope(shield=True):
+                        await front.shutdown(SHUTDOWN_SECONDS)
 
     async def _serve(
         self, front: ApiFront, tls: Any, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED
