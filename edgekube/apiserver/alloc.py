@@ -49,7 +49,7 @@ class Allocator:
             return None
         claims = _Claims(self._store, self._owner(new))
         held = _held(old) if old is not None else (set[str](), set[int]())
-        self._fill_families(new, old)
+        self._fill_families(new)
         self._addresses(new, claims, held[0])
         self._node_ports(new, claims, held[1])
         wanted = _held(new)
@@ -75,7 +75,7 @@ class Allocator:
         metadata = obj["metadata"]
         return f"{metadata.get('namespace', '')}/{metadata['name']}".encode()
 
-    def _fill_families(self, new: Obj, old: Obj | None) -> None:
+    def _fill_families(self, new: Obj) -> None:
         spec = new["spec"]
         if spec.get("type") == "ExternalName":
             for key in ("ipFamilies", "ipFamilyPolicy", "clusterIP", "clusterIPs"):
@@ -83,11 +83,6 @@ class Allocator:
             return
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
-        if old is not None and old["spec"].get("type") != "ExternalName" and not spec.get("clusterIP"):
-            # A PUT that leaves the address out keeps it (patchAllocatedValues).
-            for key in ("clusterIP", "clusterIPs"):
-                if key in old["spec"]:
-                    spec[key] = old["spec"][key]
 
     def _addresses(self, new: Obj, claims: "_Claims", held: set[str]) -> None:
         spec = new["spec"]

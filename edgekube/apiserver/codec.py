@@ -19,6 +19,7 @@ YAML_NODES_MAX = 200_000  # an alias bomb multiplies nodes, not bytes
 DEPTH_MAX = 500
 
 JSON = "application/json"
+ACCEPTED = (JSON, "application/yaml", "application/vnd.kubernetes.protobuf")  # the front turns protobuf into JSON
 HEADER = storage.HEADER_SIZE_BYTES
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 
@@ -42,7 +43,7 @@ def plain_body(body: bytes, content_type: str) -> Any:
             raise status.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
     if kind in _YAML or kind.endswith("+yaml"):
         return parse_yaml(body)
-    raise status.unsupported_media_type([JSON, "application/yaml"])
+    raise status.unsupported_media_type(ACCEPTED)
 
 
 def parse_yaml(body: bytes) -> Any:

@@ -205,6 +205,55 @@ class Service(Strategy):
 
     def prepare_update(self, new: Obj, old: Obj) -> None:
         _keep(new, old, "status")
+        _keep_allocated(new["spec"], old["spec"])
+        _drop_with_type(new["spec"], old["spec"])
+
+
+def _wants_node_ports(spec: Obj) -> bool:
+    kind = spec.get("type")
+    return kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False)
+
+
+def _keep_allocated(new: Obj, old: Obj) -> None:
+    """A writer that leaves out what the server gave keeps it (patchAllocatedValues)."""
+    if "ExternalName" not in (new.get("type"), old.get("type")) and not new.get("clusterIP"):
+        _keep(new, old, "clusterIP", "clusterIPs")
+    if not (_wants_node_ports(new) and _wants_node_ports(old)):
+        return
+    held = {(p.get("protocol"), p["port"]): p["nodePort"] for p in old.get("ports") or () if p.get("nodePort")}
+    used = {p.get("nodePort") for p in new.get("ports") or ()}
+    for port in new.get("ports") or ():
+        given = held.get((port.get("protocol"), port["port"]))
+        if not port.get("nodePort") and given and given not in used:
+            port["nodePort"] = given
+    if "healthCheckNodePort" in old and not new.get("healthCheckNodePort"):
+        new["healthCheckNodePort"] = old["healthCheckNodePort"]
+
+
+def _drop_with_type(new: Obj, old: Obj) -> None:
+    """Fields only the old type had go with it, unless the writer changed them (dropTypeDependentFields)."""
+    if new.get("type") == old.get("type") and new.get("externalTrafficPolicy") == old.get("externalTrafficPolicy"):
+        return
+    if new.get("type") == "ExternalName":
+        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if new.get(name) == old.get(name):
+                new.pop(name, None)
+    if not _wants_node_ports(new) and _wants_node_ports(old):
+        before = [p.get("nodePort") for p in old.get("ports") or ()]
+        if all(p.get("nodePort") in (None, *before) for p in new.get("ports") or ()):
+            for port in new.get("ports") or ():
+                port.pop("nodePort", None)
+    external = new.get("type") in ("NodePort", "LoadBalancer") or bool(new.get("externalIPs"))
+    balanced = new.get("type") == "LoadBalancer"
+    checked = balanced and new.get("externalTrafficPolicy") == "Local"
+    for name, wanted in (
+        ("externalTrafficPolicy", external),
+        ("healthCheckNodePort", checked),
+        ("allocateLoadBalancerNodePorts", balanced),
+        ("loadBalancerClass", balanced),
+    ):
+        if not wanted and new.get(name) == old.get(name):
+            new.pop(name, None)
 
 
 class CreateOnUpdate(Plain):
