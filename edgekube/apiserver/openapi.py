@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from edgekube.apiserver import openapi_proto
 from edgekube.apiserver.discovery import Catalog, ServedResource, ServedVersion
 from edgekube.apiserver.requestinfo import parse_query
 from edgekube.http.messages import Response
@@ -51,12 +52,16 @@ class OpenApi:
 
     def _respond(self, path: str, request: Request) -> Response | None:
         accept = request.header("accept")
-        if "protobuf" in accept and "json" not in accept and "*/*" not in accept:
+        wants_protobuf = "protobuf" in accept and "json" not in accept and "*/*" not in accept
+        if wants_protobuf and (path != "/openapi/v2" or "spec.v2" not in accept):
             raise not_acceptable(("application/json",))
         schemas = load(self._artefact)
         if path == "/openapi/v2":
-            etag = self._hash("v2")
-            return _cached(request, etag, lambda: self._v2(schemas), immutable=False)
+            if wants_protobuf:
+                body = lambda: self._v2_protobuf(schemas)  # noqa: E731
+                content_type = ("Content-Type", openapi_proto.CONTENT_TYPE)
+                return _cached(request, self._hash("v2 protobuf"), body, immutable=False, content_type=content_type)
+            return _cached(request, self._hash("v2"), lambda: self._v2(schemas), immutable=False)
         if path == "/openapi/v3":
             return Response(headers=[_JSON], body=self._index())
         entry = next((entry for entry in self._catalog() if path == f"/openapi/v3/{_name(entry)}"), None)
@@ -98,6 +103,19 @@ class OpenApi:
             await trio.lowlevel.checkpoint()
         yield b"}}"
 
+    async def _v2_protobuf(self, schemas: Schemas) -> AsyncIterator[bytes]:
+        yield openapi_proto.head("Kubernetes", self._version)
+        for package in schemas.packages:
+            held = msgspec.json.decode(schemas.text(package), type=dict[str, msgspec.Raw])
+            pending: list[bytes] = []
+            for name, raw in held.items():
+                pending.append(openapi_proto.definition(name, msgspec.json.decode(raw)))
+                if len(pending) == _SLICE:
+                    yield b"".join(pending)
+                    pending.clear()
+                    await trio.lowlevel.checkpoint()
+            yield b"".join(pending)
+
     async def _v3(self, schemas: Schemas, entry: ServedVersion) -> AsyncIterator[bytes]:
         yield b'{"openapi":"3.0.0","info":' + self._info() + b',"paths":'
         names = _names_of_kinds(schemas, entry)
@@ -116,9 +134,16 @@ class OpenApi:
         yield b"".join(pending) + b'}},"security":[{"BearerToken":[]}]}'
 
 
-def _cached(request: Request, known: str, body: Callable[[], AsyncIterator[bytes]], *, immutable: bool) -> Response:
+def _cached(
+    request: Request,
+    known: str,
+    body: Callable[[], AsyncIterator[bytes]],
+    *,
+    immutable: bool,
+    content_type: tuple[str, str] = _JSON,
+) -> Response:
     etag = f'"{known}"'
-    headers = [_JSON, ("ETag", etag), ("Vary", "Accept")]
+    headers = [content_type, ("ETag", etag), ("Vary", "Accept")]
     if immutable:
         headers.append(_IMMUTABLE)
     if request.header("if-none-match") == etag:
