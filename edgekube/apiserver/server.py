@@ -216,10 +216,13 @@ async def _serve_tls(
 
 
 async def _read_body(request: Request, info: RequestInfo) -> tuple[str, bytes]:
-    """The body and its media type; protobuf, which Go clients send, becomes JSON here. Raises ApiError 400."""
+    """The body and its media type; protobuf, which Go clients send, becomes JSON here. Raises ApiError 400.
+
+    A patch has no protobuf form: it keeps its media type, which the registry refuses with the list of patch types.
+    """
     content_type = request.header("content-type") or JSON
     body = await request.read_body() if info.verb in _BODY_VERBS else b""
-    if body and content_type.startswith(PROTOBUF):
+    if body and info.verb != "patch" and parse_media(content_type)[0] == PROTOBUF:
         from edgekube.apiserver.protobuf.decode import ProtobufError, to_json
 
         try:

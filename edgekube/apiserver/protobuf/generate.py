@@ -3,7 +3,8 @@
     python -m edgekube.apiserver.protobuf.generate [KUBECTL]
 
 They are read from the struct tags in the pinned kubectl itself, through the type descriptions a Go binary carries for
-its own reflection (Go's internal/abi, 64-bit): a struct lists its fields, each with name, tag and type.
+its own reflection (Go's internal/abi, 64-bit): a struct lists its fields, each with name, tag and type. Groups that
+kubectl knows nothing of (apiextensions, apiregistration) have tables by hand, which this leaves alone.
 """
 
 import struct
@@ -199,10 +200,12 @@ def main(argv: list[str]) -> int:
             "MESSAGES: Final[dict[str, str]] = {",
         ]
         for name, fields in sorted(messages.items()):
-            pieces = wrap(" ".join(fields), 104, break_on_hyphens=False, break_long_words=False) or [""]
-            if len(pieces) == 1 and len(name) + len(pieces[0]) < 108:
-                lines.append(f'    "{name}": "{pieces[0]}",')
+            text = " ".join(fields)
+            if len(name) + len(text) < 108:
+                lines.append(f'    "{name}": "{text}",')
                 continue
+            short = len(text) <= 110  # what the formatter would join
+            pieces = [text] if short else wrap(text, 104, break_on_hyphens=False, break_long_words=False)
             lines.append(f'    "{name}": (')
             lines += [f'        "{piece}{" " if piece is not pieces[-1] else ""}"' for piece in pieces]
             lines.append("    ),")

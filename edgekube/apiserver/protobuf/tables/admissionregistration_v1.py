@@ -38,8 +38,7 @@ MESSAGES: Final[dict[str, str]] = {
     "ServiceReference": "1=namespace:s 2=name:s 3=path:s 4=port:i",
     "TypeChecking": "1?expressionWarnings:[ExpressionWarning",
     "ValidatingAdmissionPolicy": (
-        "1=metadata:meta_v1.ObjectMeta 2=spec:ValidatingAdmissionPolicySpec "
-        "3=status:ValidatingAdmissionPolicyStatus"
+        "1=metadata:meta_v1.ObjectMeta 2=spec:ValidatingAdmissionPolicySpec 3=status:ValidatingAdmissionPolicyStatus"
     ),
     "ValidatingAdmissionPolicyBinding": "1=metadata:meta_v1.ObjectMeta 2=spec:ValidatingAdmissionPolicyBindingSpec",
     "ValidatingAdmissionPolicyBindingList": "1=metadata:meta_v1.ListMeta 2=items:[ValidatingAdmissionPolicyBinding",

@@ -4,8 +4,7 @@ from typing import Final
 
 MESSAGES: Final[dict[str, str]] = {
     "CertificateSigningRequest": (
-        "1=metadata:meta_v1.ObjectMeta 2=spec:CertificateSigningRequestSpec "
-        "3=status:CertificateSigningRequestStatus"
+        "1=metadata:meta_v1.ObjectMeta 2=spec:CertificateSigningRequestSpec 3=status:CertificateSigningRequestStatus"
     ),
     "CertificateSigningRequestCondition": (
         "1=type:s 2?reason:s 3?message:s 4=lastUpdateTime:t 5=lastTransitionTime:t 6=status:s"

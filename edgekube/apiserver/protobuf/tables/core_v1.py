@@ -262,8 +262,7 @@ MESSAGES: Final[dict[str, str]] = {
         "6?certificateChainPath:s 7?userAnnotations:{s 8=user:i"
     ),
     "PodCondition": (
-        "1=type:s 2=status:s 3=lastProbeTime:t 4=lastTransitionTime:t 5?reason:s 6?message:s "
-        "7?observedGeneration:i"
+        "1=type:s 2=status:s 3=lastProbeTime:t 4=lastTransitionTime:t 5?reason:s 6?message:s 7?observedGeneration:i"
     ),
     "PodDNSConfig": "1?nameservers:[s 2?searches:[s 3?options:[PodDNSConfigOption",
     "PodDNSConfigOption": "1?name:s 2=value:s",
@@ -328,12 +327,10 @@ MESSAGES: Final[dict[str, str]] = {
     "ProjectedVolumeSource": "1=sources:[VolumeProjection 2=defaultMode:i 3=defaultUser:i",
     "QuobyteVolumeSource": "1=registry:s 2=volume:s 3?readOnly:b 4?user:s 5?group:s 6?tenant:s",
     "RBDPersistentVolumeSource": (
-        "1=monitors:[s 2=image:s 3?fsType:s 4?pool:s 5?user:s 6?keyring:s 7=secretRef:SecretReference "
-        "8?readOnly:b"
+        "1=monitors:[s 2=image:s 3?fsType:s 4?pool:s 5?user:s 6?keyring:s 7=secretRef:SecretReference 8?readOnly:b"
     ),
     "RBDVolumeSource": (
-        "1=monitors:[s 2=image:s 3?fsType:s 4?pool:s 5?user:s 6?keyring:s 7=secretRef:LocalObjectReference "
-        "8?readOnly:b"
+        "1=monitors:[s 2=image:s 3?fsType:s 4?pool:s 5?user:s 6?keyring:s 7=secretRef:LocalObjectReference 8?readOnly:b"
     ),
     "RangeAllocation": "1=metadata:meta_v1.ObjectMeta 2=range:s 3=data:y",
     "ReplicationController": (

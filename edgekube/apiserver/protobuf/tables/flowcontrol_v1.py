@@ -23,8 +23,7 @@ MESSAGES: Final[dict[str, str]] = {
         "1=subjects:[Subject 2?resourceRules:[ResourcePolicyRule 3?nonResourceRules:[NonResourcePolicyRule"
     ),
     "PriorityLevelConfiguration": (
-        "1=metadata:meta_v1.ObjectMeta 2=spec:PriorityLevelConfigurationSpec "
-        "3=status:PriorityLevelConfigurationStatus"
+        "1=metadata:meta_v1.ObjectMeta 2=spec:PriorityLevelConfigurationSpec 3=status:PriorityLevelConfigurationStatus"
     ),
     "PriorityLevelConfigurationCondition": "1?type:s 2?status:s 3=lastTransitionTime:t 4?reason:s 5?message:s",
     "PriorityLevelConfigurationList": "1=metadata:meta_v1.ListMeta 2=items:[PriorityLevelConfiguration",

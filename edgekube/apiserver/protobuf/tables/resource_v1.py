@@ -71,8 +71,7 @@ MESSAGES: Final[dict[str, str]] = {
     "ResourceClaimList": "1=metadata:meta_v1.ListMeta 2=items:[ResourceClaim",
     "ResourceClaimSpec": "1=devices:DeviceClaim",
     "ResourceClaimStatus": (
-        "1=allocation:AllocationResult 2?reservedFor:[ResourceClaimConsumerReference "
-        "4?devices:[AllocatedDeviceStatus"
+        "1=allocation:AllocationResult 2?reservedFor:[ResourceClaimConsumerReference 4?devices:[AllocatedDeviceStatus"
     ),
     "ResourceClaimTemplate": "1=metadata:meta_v1.ObjectMeta 2=spec:ResourceClaimTemplateSpec",
     "ResourceClaimTemplateList": "1=metadata:meta_v1.ListMeta 2=items:[ResourceClaimTemplate",
