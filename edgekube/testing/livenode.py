@@ -32,7 +32,7 @@ class LiveNode:
         self.socket = self.run_dir / "edgekube.sock"
         self.kubeconfig = self.folder / "kubeconfig"
         self._options = tuple(options)
-        self._python = python
+        self.python = python
         self._process: subprocess.Popen[bytes] | None = None
         self._log = self.folder / "node.log"
 
@@ -64,7 +64,7 @@ class LiveNode:
         ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._enter(), self._python, "-m", "edgekube", "run", *options],
+                [*self._enter(), self.python, "-m", "edgekube", "run", *options],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -142,7 +142,7 @@ class LiveNode:
 
     def kubectl_command(self, *words: str) -> list[str]:
         """The command line of unmodified kubectl from the locked environment, inside the node's network."""
-        binary = str(Path(self._python).parent / "kubectl")
+        binary = str(Path(self.python).parent / "kubectl")
         return [*self._enter(), binary, "--kubeconfig", str(self.kubeconfig), *words]
 
     def kubectl(self, *words: str, timeout: float = 120.0, text: str = "") -> str:
@@ -169,7 +169,7 @@ class LiveNode:
     def edgekube(self, *words: str, timeout: float = 120.0, check: bool = True) -> str:
         """The command line over the node's socket."""
         return self.run_in(
-            self._python, "-m", "edgekube", *words, "--socket", str(self.socket), timeout=timeout, check=check
+            self.python, "-m", "edgekube", *words, "--socket", str(self.socket), timeout=timeout, check=check
         )
 
     def apply(self, manifest: str | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:

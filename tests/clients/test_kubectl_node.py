@@ -76,20 +76,18 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         command = f"while :; do curl -s -S -m 5 {self._url} 2>&1; echo; sleep 0.02; done"
-        process = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{self._node.name}", "sh", "-c", command], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
-            if self._over.is_set():
-                break
-            word = line.strip()
-            if word.startswith("curl:"):
-                self.failures.append(word)
-            elif word:
-                self.answers[word] = self.answers.get(word, 0) + 1
-        process.kill()
-        process.wait()
+        enter = ["nsenter", f"--net=/run/netns/{self._node.name}", "sh", "-c", command]
+        with subprocess.Popen(enter, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if self._over.is_set():
+                    break
+                word = line.strip()
+                if word.startswith("curl:"):
+                    self.failures.append(word)
+                elif word:
+                    self.answers[word] = self.answers.get(word, 0) + 1
+            process.kill()
 
     def stop(self) -> None:
         self._over.set()
@@ -210,11 +208,10 @@ def test_logs_exec_and_port_forward(node: LiveNode, namespace: str, image: str) 
     node.apply(in_namespace(namespace, pod(image, "talk", "sh", "-c", talk)))
     node.kubectl("-n", namespace, "wait", "pod/talk", "--for=condition=Ready", "--timeout=30s")
     command = node.kubectl_command("-n", namespace, "logs", "-f", "talk")
-    follow = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert follow.stdout is not None
-    lines = [follow.stdout.readline().strip() for _ in range(12)]
-    follow.kill()
-    follow.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follow:
+        assert follow.stdout is not None
+        lines = [follow.stdout.readline().strip() for _ in range(12)]
+        follow.kill()
     first = int(lines[0].split()[1])
     assert lines == [f"line {first + n}" for n in range(12)]
     assert node.kubectl("-n", namespace, "logs", "talk", "--tail=1").startswith("line ")
