@@ -14,6 +14,7 @@ from edgekube.apiserver.schema import ListType, Node, Shape
 
 FieldSet = dict[str, Any]
 SELF = "."
+DEPTH_MAX = 100
 
 _encode = msgspec.json.Encoder().encode
 
@@ -152,6 +153,16 @@ def _whole(value: Any, node: Node) -> FieldSet:
     for key, item in items.items():
         result[key] = _whole(item, elem)
     return result
+
+
+def is_field_set(value: Any, depth: int = 0) -> bool:
+    """Whether a value is the JSON of a set."""
+    if not isinstance(value, dict) or depth > DEPTH_MAX:
+        return False
+    return all(
+        (key == SELF and child == {}) or (key[:2] in ("f:", "k:", "v:", "i:") and is_field_set(child, depth + 1))
+        for key, child in value.items()
+    )
 
 
 def is_member(node: FieldSet) -> bool:

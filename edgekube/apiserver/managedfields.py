@@ -7,7 +7,7 @@ changed and takes that from everyone else; removed fields leave every entry. Obj
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgekube.apiserver.fieldset import FieldSet, compare, drop_fields, intersect, subtract, union
+from edgekube.apiserver.fieldset import FieldSet, compare, drop_fields, intersect, is_field_set, subtract, union
 from edgekube.apiserver.schema import Node
 
 UPDATE_MANAGERS_MAX = 10  # older ones are folded into one entry
@@ -28,6 +28,13 @@ _SERVER_OWNED: Mapping[str, Any] = {
         )
     },
 }  # fmt: skip
+
+
+def usable(entries: Sequence[Entry]) -> bool:
+    """Whether entries a client sent can be worked with; others are ignored, as Kubernetes ignores them."""
+    return all(
+        entry.get("operation") in ("Apply", "Update") and is_field_set(entry.get("fieldsV1", {})) for entry in entries
+    )
 
 
 def strip(fields: FieldSet, reset: Sequence[str] = ()) -> FieldSet:

@@ -123,7 +123,9 @@ class Writer:
         key = self._backend.key(res, namespace, name)
         call.name = name
         await self._admission.mutate(call, obj, None)
-        given = metadata.pop("managedFields", None)
+        given = metadata.pop("managedFields", None) or ()
+        if not managedfields.usable(given):
+            given = ()
         res.behaviour.prepare_create(obj)
         if "status" not in obj and "status" in _zero(res):
             obj["status"] = _zero(res)["status"]
@@ -200,7 +202,7 @@ class Writer:
         entries = metadata.pop("managedFields", None)
         if entries == [{}]:
             entries = []
-        elif not entries:
+        elif not entries or not (keeps_entries or managedfields.usable(entries)):
             entries = old["metadata"].get("managedFields", [])
         if not keeps_entries:
             reset: tuple[str, ...] = ("spec",) if call.subresource == "status" else ()

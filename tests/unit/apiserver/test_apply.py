@@ -169,3 +169,19 @@ def test_sets_are_sets(one: list[list[str]], two: list[list[str]]) -> None:
     assert members(subtract(a, b)) == wanted_a - wanted_b
     assert members(intersect(a, b)) == wanted_a & wanted_b
     assert subtract(a, a) == {}
+
+
+@pytest.mark.parametrize("fields", [True, 7, [1], {"x": {}}, {"f:a": 1}, {"f:a": {".": {"f:b": {}}}}])
+async def test_managed_fields_that_make_no_sense_are_ignored(api: Api, fields: Any) -> None:
+    entry = {"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields}
+    obj = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "managedFields": [entry]},
+        "data": {"x": ""},
+    }
+    made = body(await api("create", "default:core/v1/configmaps", json.dumps(obj).encode(), fieldManager="one"))
+    assert [e["manager"] for e in made["metadata"]["managedFields"]] == ["one"]
+    made["metadata"]["managedFields"] = [entry]
+    changed = body(await api("update", "default:core/v1/configmaps/a", json.dumps(made).encode()))
+    assert [e["manager"] for e in changed["metadata"]["managedFields"]] == ["one"]
