@@ -9,6 +9,7 @@ from importlib import import_module
 
 PROGRAMS = {
     "run": "edgekube.node",
+    "reset": "edgekube.reset",
     "_unpack": "edgekube.runtime.images.helper",
     "_pki": "edgekube.pki.helper",
     "_selftest": "edgekube.selftest",

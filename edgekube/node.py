@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from edgekube import __version__, config, local
@@ -97,6 +98,7 @@ class Node:
         cluster_cidr = IPv4Network(settings.cluster_cidr)
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
         self.run_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
+        (self.run_dir / "node.json").write_bytes(msgspec.json.encode(settings))  # what `reset` must know
         async with AsyncExitStack() as stack:
             names = (settings.node_ip, str(service_cidr[1]), *settings.tls_san)
             pki = await ensure_pki(self.data_dir, settings.node_name, names, self.clock.time())

@@ -116,6 +116,8 @@ class _RawTerminal:
                     size = os.get_terminal_size(fd)
                 except OSError:
                     continue
+                if not size.columns or not size.lines:
+                    continue  # a terminal that was never told its size
                 send(json.dumps({"Width": size.columns, "Height": size.lines}).encode())
                 return
 

@@ -23,6 +23,7 @@ class Dumper(_Dumper):  # type: ignore[misc]
         return True
 
 
+_STRING = "tag:yaml.org,2002:str"
 _KEPT = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
 Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rows if tag in _KEPT]
@@ -65,7 +66,12 @@ def _float(loader: Any, node: Any) -> float:
 
 
 def _text(dumper: Any, value: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    style = None
+    if "\n" in value:
+        style = "|"
+    elif dumper.resolve(yaml.ScalarNode, value, (True, False)) != _STRING:
+        style = '"'  # as Go's library quotes what would be read as something else
+    return dumper.represent_scalar(_STRING, value, style=style)
 
 
 Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
