@@ -11,6 +11,7 @@ import msgspec
 
 from edgekube.apiserver.backend import Backend
 from edgekube.apiserver.request import GROUP_MASTERS, GROUP_NODES, User
+from edgekube.apiserver.requestinfo import RequestInfo
 from edgekube.apiserver.resources import Resource, lookup
 from edgekube.types import status
 from edgekube.types.status import ApiError
@@ -94,6 +95,21 @@ class Authorizer:
         decision = self.decide(asked)
         if not decision.allowed:
             raise refusal(asked, decision.reason)
+
+    async def permit(self, user: User, info: RequestInfo) -> str:
+        """For the front (`edgekube.apiserver.permit.Authorizer`): why not, or "" when allowed."""
+        asked = Attributes(
+            user=user,
+            verb=info.verb,
+            group=info.group,
+            resource=info.resource,
+            subresource=info.subresource,
+            namespace=info.namespace,
+            name=info.name,
+            path="" if info.resource else info.path,
+        )
+        decision = self.decide(asked)
+        return "" if decision.allowed else decision.reason or "no rule allows it"
 
     def _path(self, asked: Attributes) -> Decision:
         path = asked.path.rstrip("/")

@@ -30,6 +30,12 @@ from edgekube.types import status
 if TYPE_CHECKING:
     from edgekube.apiserver.client import InProcessClient
 
+# Told with every answer (the Warning header), in kube-apiserver's words.
+DEPRECATED = {
+    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
+
 SignToken = Callable[[Mapping[str, Any]], str]
 
 
@@ -86,6 +92,9 @@ class Registry:
         self.authorizer.require(attributes(request))
         form = form_of(request.accept, request.query)
         call = call_of(request, resource)
+        deprecated = DEPRECATED.get((resource.group, resource.plural))
+        if deprecated:
+            call.warn(deprecated)
         if request.subresource and request.subresource not in ("status", "approval"):
             response = await subresources.handle(self, call, request, form)
         elif request.verb == "create" and resource.verbs == ("create",):

@@ -9,6 +9,7 @@ import trio
 from edgekube.apiserver.authz import Attributes
 from edgekube.apiserver.registry import Registry
 from edgekube.apiserver.request import User
+from edgekube.apiserver.requestinfo import RequestInfo
 from edgekube.types.apps_v1 import Deployment
 from edgekube.types.codec import convert
 from edgekube.types.coordination_v1 import Lease, LeaseSpec
@@ -417,6 +418,36 @@ async def test_authorization(registry: Registry, asked: Attributes, allowed: boo
     volumes = [{"name": "s", "secret": {"secretName": "mine"}}, {"name": "c", "configMap": {"name": "cfg"}}]
     await bound_pod(registry, volumes=volumes)
     assert registry.authorizer.decide(asked).allowed is allowed
+
+
+async def test_the_front_asks_in_its_own_words(registry: Registry) -> None:
+    permit = registry.authorizer.permit
+    alice = User("alice", ("system:authenticated",))
+    assert await permit(ADMIN, RequestInfo(verb="get", path="/metrics")) == ""
+    assert await permit(alice, RequestInfo(verb="get", path="/openapi/v3")) == ""
+    assert await permit(alice, RequestInfo(verb="get", path="/metrics"))
+    assert await permit(alice, RequestInfo(verb="create", path="/x", resource="pods", subresource="exec", name="p"))
+
+
+async def test_deprecated_kinds_warn(api: Api) -> None:
+    assert (await api("list", "core/v1/endpoints")).warnings == (
+        "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    )
+    assert (await api("list", "core/v1/pods")).warnings == ()
+
+
+async def test_strict_warn_and_ignore(api: Api) -> None:
+    text = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","x":1},"data":{"a":"1","a":"2"},"datum":{}}'
+    path = "default:core/v1/configmaps"
+    with pytest.raises(ApiError, match="strict decoding error") as caught:
+        await api("create", path, text, fieldValidation="Strict")
+    for complaint in ('unknown field "metadata.x"', 'unknown field "datum"', 'duplicate field "data.a"'):
+        assert complaint in caught.value.message
+    warned = await api("create", path, text, fieldValidation="Warn", dryRun="All")
+    assert set(warned.warnings) >= {'unknown field "metadata.x"', 'unknown field "datum"', 'duplicate field "data.a"'}
+    silent = await api("create", path, text, fieldValidation="Ignore")
+    assert silent.warnings == ()
+    assert "datum" not in body(silent)
 
 
 async def test_the_refusal_is_worded_as_kubectl_knows_it(registry: Registry) -> None:
