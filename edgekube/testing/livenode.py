@@ -40,7 +40,7 @@ class LiveNode:
 
     def open(self) -> None:
         """Make the namespace with an uplink, start the node, wait until it is ready."""
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.run_dir.mkdir()
         # The run dir of a real node is a tmpfs; so it is here, and the pins below it go with it.
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(self.run_dir)], check=True)
