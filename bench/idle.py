@@ -116,9 +116,8 @@ def main() -> None:
                 written = (sectors_written(device) - before[2]) * 512
                 shims = [pid for pid in node.processes() if b"shim" in Path(f"/proc/{pid}/cmdline").read_bytes()]
                 print(f"node with {PODS} pods, idle for {spent:.0f} s after {args.settle} s of rest")
-                print(
-                    f"  memory            {pss_kib(node.pid) / 1024:8.1f} MiB PSS (goal 64; bare interpreter {pss_kib(floor.pid) / 1024:.1f})"
-                )
+                bare = f"bare interpreter {pss_kib(floor.pid) / 1024:.1f}"
+                print(f"  memory            {pss_kib(node.pid) / 1024:8.1f} MiB PSS (goal 64; {bare})")
                 print(f"  shims             {sum(map(pss_kib, shims)) / 1024:8.2f} MiB PSS for {len(shims)}")
                 print(f"  CPU               {100 * cpu / spent:8.2f} % of a core (goal 0.3)")
                 print(f"  wake-ups          {woken / spent:8.2f} a second")
