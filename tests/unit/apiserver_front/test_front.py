@@ -16,6 +16,7 @@ from edgekube.apiserver.server import ApiFront
 from edgekube.http.client import ClientResponse, Connection
 from edgekube.http.messages import Peer, UnixCredentials
 from edgekube.types.status import ApiError
+from tests.unit.apiserver_front.protobuf_wire import body, text
 from tests.unit.apiserver_front.support import PlainRegistry, pods_catalog
 
 NOW = 1_800_000_000.0
@@ -99,7 +100,14 @@ async def test_bodies() -> None:
         path = "/api/v1/namespaces/default/configmaps"
         assert (await ask("POST", path, b'{"a":1}', Content_Type="application/json")).status == 201
         assert ask.registry.requests[-1].body == b'{"a":1}'
-        bad = await ask("POST", path, b"\0", Content_Type="application/vnd.kubernetes.protobuf")
+        protobuf = "application/vnd.kubernetes.protobuf"
+        sent = body("v1", "ConfigMap", text(1, text(1, "c")))
+        assert (await ask("POST", path, sent, Content_Type=protobuf)).status == 201
+        assert ask.registry.requests[-1].content_type == "application/json"
+        assert msgspec.json.decode(ask.registry.requests[-1].body)["metadata"] == {"name": "c"}
+        await ask("PATCH", f"{path}/c", sent, Content_Type=protobuf)
+        assert (ask.registry.requests[-1].content_type, ask.registry.requests[-1].body) == (protobuf, sent)
+        bad = await ask("POST", path, b"\0", Content_Type=protobuf)
         assert (bad.status, msgspec.json.decode(bad.body)["reason"]) == (400, "BadRequest")
 
 

@@ -2,44 +2,17 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekube.apiserver.protobuf import tables
 from edgekube.apiserver.protobuf.decode import MAGIC, ProtobufError, to_json
+from tests.unit.apiserver_front.protobuf_wire import body, decode, number, text, varint
 
 MODULES = sorted(path.stem for path in Path(str(tables.__file__)).parent.glob("*_v*.py"))
 SCALARS = "sbidyqtuDorv"
-
-
-def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def number(field: int, value: int) -> bytes:
-    return varint(field << 3) + varint(value)
-
-
-def text(field: int, value: str | bytes) -> bytes:
-    data = value.encode() if isinstance(value, str) else value
-    return varint(field << 3 | 2) + varint(len(data)) + data
-
-
-def body(api_version: str, kind: str, raw: bytes) -> bytes:
-    return MAGIC + text(1, text(1, api_version) + text(2, kind)) + text(2, raw) + text(3, "") + text(4, "")
-
-
-def decode(api_version: str, kind: str, raw: bytes) -> Any:
-    return msgspec.json.decode(to_json(body(api_version, kind, raw)))
 
 
 def test_a_configmap() -> None:
