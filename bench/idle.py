@@ -52,6 +52,7 @@ def switches(pid: int) -> int:
 @contextmanager
 def ext4(folder: Path, size_mib: int = 1024) -> Iterator[str]:
     """A fresh file system on `folder`; gives the loop device's name."""
+    folder.mkdir(parents=True, exist_ok=True)
     image = folder.parent / "disk.img"
     with image.open("wb") as file:
         file.truncate(size_mib << 20)
@@ -59,7 +60,6 @@ def ext4(folder: Path, size_mib: int = 1024) -> Iterator[str]:
     device = subprocess.run(["losetup", "-f", "--show", str(image)], check=True, capture_output=True, text=True)
     name = device.stdout.strip()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         # Lazy initialisation of a fresh file system writes for minutes: none of that.
         subprocess.run(["mount", "-o", "noinit_itable,noatime", name, str(folder)], check=True)
         try:
