@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from edgekube.apiserver.registry import Registry, RegistryConfig
-from edgekube.apiserver.request import GROUP_MASTERS, ApiRequest, User
+from edgekube.apiserver.request import GROUP_MASTERS, ApiRequest, ApiResponse, User
 from edgekube.testing.store import FakeStore
 from edgekube.types import codec
 from edgekube.types.core_v1 import Pod, ServiceAccount
@@ -48,6 +48,11 @@ async def measure(what: str, count: int, run: Callable[[int], Awaitable[object]]
     print(f"{what:32} {(time.process_time() - start) / count * 1e6:9.1f} us")
 
 
+async def whole(answer: ApiResponse) -> bytes:
+    body = answer.body
+    return body if isinstance(body, bytes) else b"".join([chunk async for chunk in body])
+
+
 async def main() -> None:
     registry = Registry(store=FakeStore(), events=FakeStore(), config=RegistryConfig())
     async with registry.run():
@@ -59,10 +64,13 @@ async def main() -> None:
         await registry.handle(request("create", body=pod("warm")))
         await measure("CREATE pod, strict", PODS, lambda i: registry.handle(request("create", body=bodies[i])))
         await measure("GET pod", PODS, lambda i: registry.handle(request("get", f"p{i}")))
-        await measure("LIST 1000 pods", 10, lambda i: registry.handle(request("list")))
-        await measure("LIST 1000 by label", 10, lambda i: registry.handle(request("list", labelSelector="app=web")))
-        by_node = request("list", fieldSelector="spec.nodeName=n")
-        await measure("LIST 1000 by spec.nodeName", 5, lambda i: registry.handle(by_node))
+
+        async def listed(**query: str) -> bytes:
+            return await whole(await registry.handle(request("list", **query)))
+
+        await measure("LIST 1000 pods", 10, lambda i: listed())
+        await measure("LIST 1000 by label", 10, lambda i: listed(labelSelector="app=web"))
+        await measure("LIST 1000 by spec.nodeName", 5, lambda i: listed(fieldSelector="spec.nodeName=n"))
         one = informer.get("default", "p1")
         assert one is not None
         value = codec.encode(one)

@@ -1,9 +1,10 @@
 """GET and LIST: stored bytes sent on without decoding, and the resourceVersion rules (KEP-2340, API concepts)."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
+import trio
 
 from edgekube.apiserver import storage
 from edgekube.apiserver.backend import Backend
@@ -14,6 +15,7 @@ from edgekube.store.api import Compacted, KeyValue, Store, StoreError, prefix_en
 from edgekube.types import status
 
 CONTINUE_SIZE_BYTES_MAX = 2048
+LIST_CHUNK_ITEMS = 500  # objects put together at a time; longer lists are streamed
 PAGE_SCAN = 500  # keys read at a time while a selector skips through a limited list
 
 
@@ -232,6 +234,19 @@ def list_body(kind: str, api_version: str, page: Page, items: Sequence[bytes | m
     else:
         parts.append(b"]}\n")
     return b"".join(parts)
+
+
+async def list_chunks(
+    kind: str, api_version: str, page: Page, items: Sequence[bytes | memoryview]
+) -> AsyncIterator[bytes]:
+    """The same body in pieces, so that a large list never holds the loop for long."""
+    whole = list_body(kind, api_version, page, ())
+    tail = b"]}\n"
+    yield whole.removesuffix(tail)
+    for start in range(0, len(items), LIST_CHUNK_ITEMS):
+        await trio.lowlevel.checkpoint()
+        yield (b"," if start else b"") + b",".join(items[start : start + LIST_CHUNK_ITEMS])
+    yield tail
 
 
 def stored_json(kvs: Sequence[KeyValue]) -> list[bytes]:

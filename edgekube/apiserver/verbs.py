@@ -1,6 +1,6 @@
 """The verbs as HTTP sees them: an ApiRequest in, an ApiResponse out, each over the reader and the writer."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -54,9 +54,12 @@ class Verbs:
         )
         return ApiResponse(body=self._list_body(call.resource, page, form))
 
-    def _list_body(self, res: Resource, page: Page, form: Form) -> bytes:
+    def _list_body(self, res: Resource, page: Page, form: Form) -> bytes | AsyncIterator[bytes]:
         if form.view is View.OBJECT and res.stored_as is None:
-            return reader.list_body(res.list_kind, res.api_version, page, reader.stored_views(page.items))
+            views = reader.stored_views(page.items)
+            if len(views) > reader.LIST_CHUNK_ITEMS:
+                return reader.list_chunks(res.list_kind, res.api_version, page, views)
+            return reader.list_body(res.list_kind, res.api_version, page, views)
         items = reader.stored_json(page.items)
         if res.stored_as is not None:
             items = [convert_json(res, item) for item in items]

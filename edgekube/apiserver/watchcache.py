@@ -5,7 +5,7 @@ A kind is decoded when the first informer asks for it, from then on kept current
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import trio
@@ -19,6 +19,9 @@ T = TypeVar("T", bound=KubeObject)
 
 class KindCache(Generic[T]):
     """All objects of one kind, decoded (client.Informer)."""
+
+    #: Told every object that is shown; tests look there for somebody who changes a shared object.
+    witness: ClassVar[Callable[[Any], None] | None] = None
 
     def __init__(self, store: Store, prefix: bytes, namespaced: bool, cls: type[T]) -> None:
         self._store = store
@@ -117,6 +120,8 @@ class KindCache(Generic[T]):
             self._objects.pop(key, None)
         else:
             self._objects[key] = new
+            if KindCache.witness is not None:
+                KindCache.witness(new)
         for keys_of, index in self._indexes.values():
             if old is not None:
                 for term in keys_of(old):

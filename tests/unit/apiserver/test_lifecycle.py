@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from edgekube.apiserver.authz import Attributes
+from edgekube.apiserver.reader import LIST_CHUNK_ITEMS
 from edgekube.apiserver.registry import Registry
 from edgekube.apiserver.request import User
 from edgekube.apiserver.requestinfo import RequestInfo
@@ -124,6 +125,18 @@ async def test_a_watch_from_forgotten_history_says_so(api: Api) -> None:
     api.registry.backend.store.compact()  # type: ignore[attr-defined]
     events = await lines(await api("watch", "core/v1/configmaps", resourceVersion="2"), 1)
     assert (events[0]["type"], events[0]["object"]["code"], events[0]["object"]["reason"]) == ("ERROR", 410, "Expired")
+
+
+async def test_long_lists_come_in_pieces(api: Api) -> None:
+    client = api.registry.client(ADMIN)
+    count = LIST_CHUNK_ITEMS + 1
+    for index in range(count):
+        await client.create(ConfigMap(metadata=ObjectMeta(name=f"c{index:04}", namespace="default")))
+    response = await api("list", "default:core/v1/configmaps")
+    assert not isinstance(response.body, bytes)
+    whole = json.loads(b"".join([chunk async for chunk in response.body]))
+    assert [o["metadata"]["name"] for o in whole["items"]] == [f"c{index:04}" for index in range(count)]
+    assert whole["kind"] == "ConfigMapList"
 
 
 @pytest.mark.parametrize(
