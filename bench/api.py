@@ -48,9 +48,11 @@ async def measure(what: str, count: int, run: Callable[[int], Awaitable[object]]
     print(f"{what:32} {(time.process_time() - start) / count * 1e6:9.1f} us")
 
 
-async def whole(answer: ApiResponse) -> bytes:
-    body = answer.body
-    return body if isinstance(body, bytes) else b"".join([chunk async for chunk in body])
+async def drained(answer: ApiResponse) -> int:
+    """Bytes of the body, taken as the server takes them."""
+    if isinstance(answer.body, bytes):
+        return len(answer.body)
+    return sum([len(piece) async for piece in answer.body])
 
 
 async def main() -> None:
@@ -65,8 +67,8 @@ async def main() -> None:
         await measure("CREATE pod, strict", PODS, lambda i: registry.handle(request("create", body=bodies[i])))
         await measure("GET pod", PODS, lambda i: registry.handle(request("get", f"p{i}")))
 
-        async def listed(**query: str) -> bytes:
-            return await whole(await registry.handle(request("list", **query)))
+        async def listed(**query: str) -> int:
+            return await drained(await registry.handle(request("list", **query)))
 
         await measure("LIST 1000 pods", 10, lambda i: listed())
         await measure("LIST 1000 by label", 10, lambda i: listed(labelSelector="app=web"))

@@ -15,7 +15,8 @@ from edgekube.store.api import Compacted, KeyValue, Store, StoreError, prefix_en
 from edgekube.types import status
 
 CONTINUE_SIZE_BYTES_MAX = 2048
-LIST_CHUNK_ITEMS = 500  # objects put together at a time; longer lists are streamed
+LIST_WHOLE_ITEMS_MAX = 500  # longer lists are streamed
+LIST_PIECE_ITEMS = 50  # objects a piece: pieces small enough for the allocator to reuse their memory
 PAGE_SCAN = 500  # keys read at a time while a selector skips through a limited list
 
 
@@ -243,9 +244,9 @@ async def list_chunks(
     whole = list_body(kind, api_version, page, ())
     tail = b"]}\n"
     yield whole.removesuffix(tail)
-    for start in range(0, len(items), LIST_CHUNK_ITEMS):
+    for start in range(0, len(items), LIST_PIECE_ITEMS):
         await trio.lowlevel.checkpoint()
-        yield (b"," if start else b"") + b",".join(items[start : start + LIST_CHUNK_ITEMS])
+        yield (b"," if start else b"") + b",".join(items[start : start + LIST_PIECE_ITEMS])
     yield tail
 
 

@@ -57,7 +57,7 @@ class Verbs:
     def _list_body(self, res: Resource, page: Page, form: Form) -> bytes | AsyncIterator[bytes]:
         if form.view is View.OBJECT and res.stored_as is None:
             views = reader.stored_views(page.items)
-            if len(views) > reader.LIST_CHUNK_ITEMS:
+            if len(views) > reader.LIST_WHOLE_ITEMS_MAX:
                 return reader.list_chunks(res.list_kind, res.api_version, page, views)
             return reader.list_body(res.list_kind, res.api_version, page, views)
         items = reader.stored_json(page.items)

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from edgekube.apiserver.authz import Attributes
-from edgekube.apiserver.reader import LIST_CHUNK_ITEMS
+from edgekube.apiserver.reader import LIST_WHOLE_ITEMS_MAX
 from edgekube.apiserver.registry import Registry
 from edgekube.apiserver.request import User
 from edgekube.apiserver.requestinfo import RequestInfo
@@ -129,7 +129,7 @@ async def test_a_watch_from_forgotten_history_says_so(api: Api) -> None:
 
 async def test_long_lists_come_in_pieces(api: Api) -> None:
     client = api.registry.client(ADMIN)
-    count = LIST_CHUNK_ITEMS + 1
+    count = LIST_WHOLE_ITEMS_MAX + 1
     for index in range(count):
         await client.create(ConfigMap(metadata=ObjectMeta(name=f"c{index:04}", namespace="default")))
     response = await api("list", "default:core/v1/configmaps")
