@@ -207,8 +207,9 @@ def command_run(args: argparse.Namespace) -> int:
     socket = Path(args.run_dir) / "edgekube.sock"
     env = {**os.environ, "EDGEKUBE_SOCKET": str(socket)}
     say("starting the node")
+    options = [word for word in args.rest if word != "--"]
     node = subprocess.Popen(
-        [edgekube, "run", "--data-dir", args.data_dir, "--run-dir", args.run_dir, *args.rest], cwd=ROOT, env=env
+        [edgekube, "run", "--data-dir", args.data_dir, "--run-dir", args.run_dir, *options], cwd=ROOT, env=env
     )
     try:
         demo(node, edgekube, env)

@@ -173,6 +173,7 @@ class Node:
                     version=KUBERNETES_VERSION,
                 ),
                 identity=tokens,
+                authorize=registry.authorizer.permit,
                 extra_paths={"edgekube": local_paths.handle},
                 server_address=lambda: f"{settings.node_ip}:{settings.listen_address[1]}",
             )
