@@ -99,6 +99,7 @@ def _check_budgets(registry: "Registry", call: Call, pod: Obj) -> None:
                 message=f"The disruption budget {name} needs {budget.status.desiredHealthy} healthy pods and has "
                 f"{budget.status.currentHealthy} currently",
             )
+            # No Retry-After: client-go would wait by itself, past the time limit of `kubectl drain`.
             raise status.too_many_requests(
-                "Cannot evict pod as it would violate the pod's disruption budget.", 10, [cause]
+                "Cannot evict pod as it would violate the pod's disruption budget.", 0, [cause]
             )
