@@ -21,6 +21,13 @@ TERMINATION_MESSAGE_BYTES_MAX = 4096
 # Configuration volumes are at most this large (the API's own limit for a ConfigMap or Secret is 1 MiB).
 VOLUME_FILE_BYTES_MAX = 3 * 1024 * 1024
 STARTS_AT_ONCE_PER_CORE = 2
+# The kubelet's default hard eviction thresholds; below them the node has pressure and ends pods.
+MEMORY_AVAILABLE_MIN_BYTES = 100 * 1024 * 1024
+DISK_AVAILABLE_MIN = 0.10  # of the file system of the data folder
+INODES_AVAILABLE_MIN = 0.05
+PIDS_AVAILABLE_MIN = 0.05
+# Images nobody uses are deleted when the disk is this full; less than the second is the aim.
+IMAGE_GC_HIGH, IMAGE_GC_LOW = 0.85, 0.80
 
 
 class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +46,8 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     resolv_conf: Path = Path("/etc/resolv.conf")
     cgroup_root: str = "edgekube"
     max_pods: int = 110
+    log_size_bytes_max: int = 10 * 1024 * 1024  # of one container log before it is rotated
+    log_files_max: int = 5  # of one container, the current one included
     system_reserved_memory_bytes: int = 0
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[str, ...] = ()

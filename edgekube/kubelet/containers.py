@@ -5,29 +5,36 @@ removed from the runtime.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 import trio
 
 from edgekube.kubelet import spec as build
-from edgekube.kubelet.config import CRASH_BACKOFF_RESET_SECONDS
+from edgekube.kubelet.config import CRASH_BACKOFF_RESET_SECONDS, RETRY_MAX_SECONDS, RETRY_SECONDS
+from edgekube.kubelet.env import ConfigError
+from edgekube.kubelet.failures import one_failure
 from edgekube.kubelet.hooks import run_hook
 from edgekube.kubelet.plan import Seen, backoff_seconds
 from edgekube.kubelet.podfiles import PodFiles
 from edgekube.kubelet.probes import Prober
 from edgekube.kubelet.services import Services
 from edgekube.kubelet.spec import AnyContainer
-from edgekube.kubelet.status import RUNTIME_PREFIX, ContainerView
-from edgekube.runtime.api import ContainerSpec, ContainerState, ContainerStatus, Image, RuntimeFailure
+from edgekube.kubelet.status import RUNTIME_PREFIX, UNKNOWN_EXIT_CODE, ContainerView
+from edgekube.runtime.api import ContainerSpec, ContainerState, ContainerStatus, Image, Resources, RuntimeFailure
+from edgekube.types.core_v1 import Container, EphemeralContainer, LifecycleHandler, Pod, PodStatus, ResourceRequirements
 from edgekube.types.core_v1 import ContainerStatus as ReportedStatus
-from edgekube.types.core_v1 import Pod, PodStatus
-from edgekube.types.time import parse_time
+from edgekube.types.time import format_time, parse_time
 
 log = logging.getLogger(__name__)
 
 STARTS_KEPT = 2
-STATUS_UNKNOWN_EXIT = 137
+# A process that could not be started: what containerd and the kubelet report, and the reason our runtime gives.
+START_ERROR_EXIT_CODE = 128
+START_ERROR = "StartError"
+NOT_STARTED = "RunContainerError"
+NEVER_STARTED_AT = "1970-01-01T00:00:00Z"
+HOOK_MIN_SECONDS = 2.0  # what a container has left after a preStop hook that used up the grace period
 
 
 class _Record(msgspec.Struct):
@@ -35,22 +42,28 @@ class _Record(msgspec.Struct):
 
     crashes: int = 0
     restart_at: float = 0.0
+    refusals: int = 0  # starts in a row that came to nothing
+    try_at: float = 0.0
     waiting: tuple[str, str] | None = None
     image: Image | None = None
     killed_for_restart: bool = False
     prober: Prober | None = None
-    stopping: bool = False
+    given: ResourceRequirements | None = None  # what it was started or resized with
+    failed: tuple[ContainerStatus, ...] = ()  # starts that failed, which the runtime does not keep; newest first
 
 
 class Containers:
     """All containers of one pod; owned by its worker, whose nursery the watching tasks live in."""
 
-    def __init__(self, services: Services, pod: Pod, files: PodFiles, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, services: Services, pod_of: Callable[[], Pod], files: PodFiles, wake: Callable[[], None]
+    ) -> None:
+        pod = pod_of()
         self._services = services
         self._uid = pod.metadata.uid
         self._files = files
         self._wake = wake
-        self._pod_of: Callable[[], Pod] = lambda: pod
+        self._pod_of = pod_of
         self._records: dict[str, _Record] = {}
         self._messages: dict[str, str] = {}
         self._before: dict[str, ReportedStatus] = {}
@@ -87,7 +100,10 @@ class Containers:
         self._nursery = nursery
         for name, starts in self._starts().items():
             newest = starts[0]
-            self._record(name).image = self._services.runtime.images.get(newest.spec.image_id)
+            record, before = self._record(name), self._before.get(name)
+            record.image = self._services.runtime.images.get(newest.spec.image_id)
+            if before is not None and before.containerID == RUNTIME_PREFIX + newest.spec.id:
+                record.given = before.resources
             self._read_message(newest)
             if newest.state in (ContainerState.RUNNING, ContainerState.CREATED):
                 self._watch(newest).set()
@@ -101,6 +117,9 @@ class Containers:
         for status in self._services.runtime.containers():
             if status.spec.labels.get(build.LABEL_POD_UID) == self._uid:
                 result.setdefault(status.spec.name, []).append(status)
+        for name, record in self._records.items():
+            if record.failed:
+                result.setdefault(name, []).extend(record.failed)
         for starts in result.values():
             starts.sort(key=lambda s: s.spec.attempt, reverse=True)
         return result
@@ -126,20 +145,14 @@ class Containers:
         return bool(self.running())
 
     def seen(self) -> dict[str, Seen]:
-        """What `decide` needs to know. A container lost to a reboot counts as ended with 137 unless it had ended."""
+        """What `decide` needs to know. What was reported once and is not there now is lost."""
         result: dict[str, Seen] = {}
-        for name, before in self._before.items():
-            if not before.containerID:
-                continue
-            ended = before.state.terminated or (
-                before.lastState.terminated if before.state.waiting is not None else None
-            )
-            code = ended.exitCode if ended is not None else STATUS_UNKNOWN_EXIT
-            result[name] = Seen(state="exited", attempt=before.restartCount, exit_code=code)
         starts = self._starts()
-        if not starts and not any(s.state.terminated for s in self._before.values()):
-            # Nothing of the pod is left, as after a reboot: it begins again, init containers first, counting on.
-            result = {name: Seen(attempt=s.attempt) for name, s in result.items()}
+        for name, before in self._before.items():
+            if before.containerID and name not in starts:
+                ended = before.state.terminated or (before.lastState.terminated if before.state.waiting else None)
+                code = ended.exitCode if ended is not None else UNKNOWN_EXIT_CODE
+                result[name] = Seen(state="lost", attempt=before.restartCount, exit_code=code)
         for name, known in starts.items():
             newest, record = known[0], self._record(name)
             prober = record.prober
@@ -166,11 +179,46 @@ class Containers:
                 seen=seen.get(name, Seen()),
                 waiting=self._record(name).waiting,
                 image=self._record(name).image,
+                resources=self._record(name).given,
+                allocated=self._allocated(name),
                 messages=self._messages,
                 before=self._before.get(name),
             )
             for name in names
         }
+
+    def _allocated(self, name: str) -> Mapping[str, str]:
+        given = self._record(name).given
+        return given.requests if given is not None else {}
+
+    def target_of(self, container: AnyContainer) -> str:
+        """The id of the container whose processes an ephemeral container is to see. Raises ConfigError."""
+        target = container.targetContainerName if isinstance(container, EphemeralContainer) else ""
+        if not target:
+            return ""
+        newest = self.newest(target)
+        if newest is None or newest.state is not ContainerState.RUNNING:
+            raise ConfigError(f'target container "{target}" of ephemeral container "{container.name}" does not run')
+        return newest.spec.id
+
+    def limits(self) -> dict[str, Resources]:
+        """The cgroup limits of running containers by name."""
+        starts = self._starts()
+        return {
+            name: known[0].spec.resources for name, known in starts.items() if known[0].state is ContainerState.RUNNING
+        }
+
+    async def limit(self, pod: Pod, name: str, resources: Resources) -> None:
+        """Give a running container other cgroup limits."""
+        newest, container = self.newest(name), self.find(pod, name)
+        if newest is not None and newest.state is ContainerState.RUNNING:
+            await self._services.runtime.update_resources(newest.spec.id, resources)
+            self._record(name).given = container.resources if isinstance(container, Container) else None
+
+    async def restart(self, pod: Pod, name: str, grace_seconds: float) -> None:
+        """Stop a container that is to be started again whatever its exit code says."""
+        self._record(name).killed_for_restart = True
+        await self.stop(pod, name, grace_seconds)
 
     def wait_for(self, name: str, reason: str, message: str) -> None:
         """The container cannot run now; this is why."""
@@ -180,7 +228,7 @@ class Containers:
         """The container is held back after a crash."""
         record = self._record(name)
         meta = pod.metadata
-        delay = _words(backoff_seconds(record.crashes))
+        delay = duration_words(backoff_seconds(record.crashes))
         where = f"pod={meta.name}_{meta.namespace}({meta.uid})"
         message = f"back-off {delay} restarting failed container={name} {where}"
         if record.waiting is None or record.waiting[0] != reason:
@@ -196,22 +244,35 @@ class Containers:
     def use_image(self, name: str, image: Image) -> None:
         self._record(name).image = image
 
-    async def start(self, pod: Pod, container: AnyContainer, ready_spec: ContainerSpec, field_path: str) -> None:
-        """Start, watch, probe; a failure becomes the container's waiting reason and counts as a crash."""
+    def held_until(self, name: str) -> float:
+        """When a container whose start was refused may be tried again (trio time)."""
+        return self._record(name).try_at
+
+    async def start(self, pod: Pod, container: AnyContainer, ready_spec: ContainerSpec) -> float:
+        """Start, watch, probe; returns when to look again (trio time), inf when it runs.
+
+        What cannot be made is a waiting reason (CreateContainerError) and is tried again. What was made and whose
+        process could not be started has ended, with StartError, and follows the restart policy like any other end.
+        """
         services, record = self._services, self._record(container.name)
+        field_path = self.field_path(pod, container.name)
         record.killed_for_restart = False
-        record.stopping = False
-        self._pod_of = lambda: pod
         await self._forget_old(container.name)
         try:
-            status = await services.runtime.start_container(ready_spec)
+            with one_failure():
+                status = await services.runtime.start_container(ready_spec)
         except RuntimeFailure as error:
-            record.crashes += 1
-            record.restart_at = trio.current_time() + max(1.0, backoff_seconds(record.crashes))
-            record.waiting = (error.reason, str(error))
             services.events.event(pod, "Warning", "Failed", f"Error: {error}", field_path=field_path)
-            raise
+            if error.reason == NOT_STARTED:
+                return self._start_failed(ready_spec, str(error))
+            delay = min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2.0 ** min(record.refusals, 16))
+            record.refusals += 1
+            record.try_at = trio.current_time() + delay
+            record.waiting = (error.reason, str(error))
+            return record.try_at
         record.waiting = None
+        record.refusals = 0
+        record.given = container.resources if isinstance(container, Container) else None
         services.events.event(pod, "Normal", "Created", f"Container created: {container.name}", field_path=field_path)
         services.events.event(pod, "Normal", "Started", f"Container started: {container.name}", field_path=field_path)
         hook = container.lifecycle.postStart if container.lifecycle is not None else None
@@ -222,14 +283,40 @@ class Containers:
                 services.events.event(pod, "Warning", "FailedPostStartHook", problem, field_path=field_path)
                 record.killed_for_restart = True
                 await self.stop(pod, container.name, float(pod.spec.terminationGracePeriodSeconds or 0))
-                return
+                return float("inf")
         probe.set()
+        return float("inf")
+
+    def _start_failed(self, spec: ContainerSpec, message: str) -> float:
+        """Record a start whose process never came to be."""
+        now = format_time(self._services.config.now())
+        record = self._record(spec.name)
+        ended = ContainerStatus(
+            spec=spec,
+            state=ContainerState.EXITED,
+            created_at=now,
+            started_at=NEVER_STARTED_AT,
+            finished_at=now,
+            exit_code=START_ERROR_EXIT_CODE,
+            reason=START_ERROR,
+            message=message,
+        )
+        record.failed = (ended, *record.failed)[:STARTS_KEPT]
+        record.waiting = None
+        record.crashes += 1
+        record.restart_at = trio.current_time() + max(RETRY_SECONDS, backoff_seconds(record.crashes))
+        self._wake()
+        return record.restart_at
 
     async def _forget_old(self, name: str) -> None:
         """Keep the newest ended start; the one about to begin makes it the previous one."""
+        record = self._record(name)
         for old in self._starts().get(name, [])[STARTS_KEPT - 1 :]:
             self._messages.pop(old.spec.id, None)
-            await self._services.runtime.remove_container(old.spec.id)
+            if old in record.failed:
+                record.failed = tuple(failed for failed in record.failed if failed != old)
+            else:
+                await self._services.runtime.remove_container(old.spec.id)
 
     def _watch(self, status: ContainerStatus) -> trio.Event:
         """Follow a running container to its end; its probes begin when the returned event is set."""
@@ -292,36 +379,72 @@ class Containers:
     def _on_unhealthy(self, name: str, message: str) -> None:
         """A liveness or startup probe failed for good: the container is killed and started again."""
         record = self._record(name)
-        if record.killed_for_restart or self._nursery is None:
+        pod = self._pod_of()
+        if record.killed_for_restart or self._nursery is None or pod.metadata.deletionTimestamp:
             return
         record.killed_for_restart = True
-        pod = self._pod_of()
         self._services.events.event(pod, "Normal", "Killing", message, field_path=self.field_path(pod, name))
         container = self.find(pod, name)
         grace = pod.spec.terminationGracePeriodSeconds
-        for probe in (container.livenessProbe, container.startupProbe):
-            if probe is not None and probe.terminationGracePeriodSeconds is not None:
-                grace = probe.terminationGracePeriodSeconds
-                break
-        self._nursery.start_soon(self.stop, pod, name, float(30 if grace is None else grace))
+        probe = container.startupProbe if "startup" in message else container.livenessProbe
+        if probe is not None and probe.terminationGracePeriodSeconds is not None:
+            grace = probe.terminationGracePeriodSeconds
+        self._nursery.start_soon(self._stop_unhealthy, pod, name, float(30 if grace is None else grace))
 
-    async def stop(self, pod: Pod, name: str, grace_seconds: float) -> None:
-        """preStop hook, stop signal, SIGKILL after the grace period (at least two seconds follow the hook)."""
+    async def _stop_unhealthy(self, pod: Pod, name: str, grace_seconds: float) -> None:
+        try:
+            await self.stop(pod, name, grace_seconds)
+        except (RuntimeFailure, OSError) as error:
+            log.warning("pod=%s container=%s could not be stopped: %s", pod.metadata.name, name, error)
+            self._record(name).killed_for_restart = False  # the next failed probe tries again
+
+    async def stop(self, pod: Pod, name: str, grace_seconds: float, *, hook: bool = True) -> None:
+        """preStop hook, stop signal, SIGKILL after the grace period (at least two seconds follow the hook).
+
+        Raises RuntimeFailure when it does not end although killed.
+        """
         newest = self.newest(name)
         if newest is None or newest.state not in (ContainerState.RUNNING, ContainerState.CREATED):
             return
         began = trio.current_time()
         container = self.find(pod, name)
-        hook = container.lifecycle.preStop if container.lifecycle is not None else None
-        if hook is not None and grace_seconds > 0:
+        handler = container.lifecycle.preStop if container.lifecycle is not None else None
+        if handler is not None and hook and grace_seconds > 0:
+            problem = ""
             with trio.move_on_after(grace_seconds) as scope:
-                problem = await run_hook(self._services, pod, container, newest, hook)
-                if problem:
-                    where = self.field_path(pod, name)
-                    self._services.events.event(pod, "Warning", "FailedPreStopHook", problem, field_path=where)
-            used = trio.current_time() - began
-            grace_seconds = max(2.0, grace_seconds - used) if not scope.cancelled_caught else 2.0
-        await self._services.runtime.stop_container(newest.spec.id, grace_seconds)
+                problem = await self._until_end(newest, pod, container, handler)
+            if scope.cancelled_caught:
+                problem = f"the preStop hook did not end within the grace period of {grace_seconds:g} s"
+            if problem:
+                where = self.field_path(pod, name)
+                self._services.events.event(pod, "Warning", "FailedPreStopHook", problem, field_path=where)
+            grace_seconds = max(HOOK_MIN_SECONDS, grace_seconds - (trio.current_time() - began))
+        with one_failure():
+            await self._services.runtime.stop_container(newest.spec.id, grace_seconds)
+
+    async def _until_end(
+        self, newest: ContainerStatus, pod: Pod, container: AnyContainer, handler: LifecycleHandler
+    ) -> str:
+        """Run a preStop hook, but no longer than the container itself; returns what went wrong."""
+        problem = ""
+        async with trio.open_nursery() as nursery:
+
+            async def ended() -> None:
+                await self._services.runtime.wait_exit(newest.spec.id)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(ended)
+            problem = await run_hook(self._services, pod, container, newest, handler)
+            nursery.cancel_scope.cancel()
+        return problem
+
+    def forget_sandbox(self) -> None:
+        """The sandbox is about to be removed, with all that ran in it."""
+        self.stop_watching()
+        for record in self._records.values():
+            record.prober = None
+            record.failed = ()
+            record.waiting = None
 
     def stop_watching(self) -> None:
         """Before the sandbox is removed: endings are no news any more."""
@@ -337,7 +460,7 @@ def _lived_seconds(status: ContainerStatus) -> float:
         return 0.0
 
 
-def _words(seconds: float) -> str:
+def duration_words(seconds: float) -> str:
     """A duration as Go prints it: 10s, 1m20s, 5m0s."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"

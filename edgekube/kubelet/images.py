@@ -1,8 +1,6 @@
 """Gets a container's image by its pull policy, with back-off and the events a user expects."""
 
-import base64
-import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import trio
@@ -10,6 +8,8 @@ import trio
 from edgekube.client.api import Informer
 from edgekube.client.events import EventRecorder
 from edgekube.kubelet.config import PULL_BACKOFF_BASE_SECONDS, PULL_BACKOFF_MAX_SECONDS
+from edgekube.kubelet.failures import one_failure
+from edgekube.kubelet.keyring import credentials_for, docker_credentials
 from edgekube.kubelet.spec import AnyContainer
 from edgekube.runtime.api import Credentials, Image, ImageFailure, ImageService
 from edgekube.types.core_v1 import Pod, Secret, ServiceAccount
@@ -70,7 +70,8 @@ class ImageManager:
         say("Normal", "Pulling", f'Pulling image "{reference}"')
         began = trio.current_time()
         try:
-            image = await self._images.pull(reference, self._credentials(pod))
+            with one_failure():
+                image = await self._images.pull(reference, self._credentials(pod, reference))
         except ImageFailure as error:
             # An imported image has no registry to be fresh from: what is here is what there is.
             if present is not None and present.pinned:
@@ -94,8 +95,8 @@ class ImageManager:
         held = self._backoff.get(reference)
         return held.until if held is not None else trio.current_time()
 
-    def _credentials(self, pod: Pod) -> Sequence[Credentials]:
-        """From the pod's imagePullSecrets, then its service account's (admission copies these into the pod)."""
+    def _credentials(self, pod: Pod, reference: str) -> Sequence[Credentials]:
+        """Those for this image, of the pod's imagePullSecrets, then of its service account's."""
         namespace = pod.metadata.namespace
         names = [ref.name for ref in pod.spec.imagePullSecrets]
         account = self._accounts.get(namespace, pod.spec.serviceAccountName or "default")
@@ -106,39 +107,4 @@ class ImageManager:
             secret = self._secrets.get(namespace, name)
             if secret is not None:
                 found += docker_credentials(secret)
-        return found
-
-
-class _Auth(msgspec.Struct, frozen=True):
-    username: str = ""
-    password: str = ""
-    auth: str = ""
-    identitytoken: str = ""
-
-
-class _DockerConfig(msgspec.Struct, frozen=True):
-    auths: dict[str, _Auth] = {}
-
-
-def docker_credentials(secret: Secret) -> list[Credentials]:
-    """What a kubernetes.io/dockerconfigjson or dockercfg Secret holds; a malformed one holds nothing."""
-    result: list[Credentials] = []
-    readers: Sequence[tuple[str, Callable[[bytes], dict[str, _Auth]]]] = (
-        (".dockerconfigjson", lambda raw: msgspec.json.decode(raw, type=_DockerConfig).auths),
-        (".dockercfg", lambda raw: msgspec.json.decode(raw, type=dict[str, _Auth])),
-    )
-    for key, read in readers:
-        if key not in secret.data:
-            continue
-        try:
-            entries = read(secret.data[key])
-            for host, entry in entries.items():
-                username, password = entry.username, entry.password
-                if entry.auth and not username:
-                    username, _, password = base64.b64decode(entry.auth).decode().partition(":")
-                result.append(
-                    Credentials(registry=host, username=username, password=password, identity_token=entry.identitytoken)
-                )
-        except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError):
-            continue
-    return result
+        return credentials_for(reference, found)

@@ -5,14 +5,20 @@ something it says has changed.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import trio
 
 from edgekube.client.api import Client
 from edgekube.client.patches import merge_patch
-from edgekube.kubelet.config import KubeletConfig
+from edgekube.kubelet.config import (
+    DISK_AVAILABLE_MIN,
+    INODES_AVAILABLE_MIN,
+    MEMORY_AVAILABLE_MIN_BYTES,
+    PIDS_AVAILABLE_MIN,
+    KubeletConfig,
+)
 from edgekube.kubelet.machine import Machine, allocatable, meminfo
 from edgekube.runtime.api import ContainerRuntime, Image
 from edgekube.types.coordination_v1 import Lease, LeaseSpec
@@ -35,22 +41,33 @@ from edgekube.types.time import format_micro_time, format_time
 LEASE_SECONDS = 40
 HEARTBEAT_SECONDS = 10.0
 CHECK_SECONDS = 10.0
-MEMORY_PRESSURE_BYTES = 100 * 1024 * 1024  # kubelet's default hard eviction: memory.available<100Mi
-DISK_PRESSURE_FREE = 0.10  # nodefs.available<10%
-PID_PRESSURE_FREE = 0.05
 IMAGES_MAX = 50  # listed in status, as the kubelet limits it
 
 
+DEGRADED = "NetworkDegraded"  # EdgeKube's own: what works less well than it could, and what to do about it
+
+
+def pids_free() -> float:
+    """Which part of the machine's process ids is left."""
+    with open("/proc/loadavg") as file:
+        running = int(file.read().split()[3].partition("/")[2])
+    with open("/proc/sys/kernel/pid_max") as file:
+        return 1 - running / int(file.read())
+
+
 def conditions(
-    machine: Machine, config: KubeletConfig, problems: tuple[str, ...], old: Mapping[str, NodeCondition], now: str
+    config: KubeletConfig,
+    problems: Sequence[str],
+    notes: Sequence[str],
+    old: Mapping[str, NodeCondition],
+    now: str,
 ) -> tuple[NodeCondition, ...]:
-    """MemoryPressure, DiskPressure, PIDPressure, Ready. Transition times are kept while nothing changes."""
+    """MemoryPressure, DiskPressure, PIDPressure, Ready. Times are kept while nothing changes: no write, no wear."""
     available = meminfo().get("MemAvailable", 0)
     disk = os.statvfs(config.data_dir)
     free = disk.f_bavail / max(disk.f_blocks, 1)
-    running = sum(1 for name in os.listdir("/proc") if name.isdigit())
-    with open("/proc/sys/kernel/pid_max") as file:
-        pids_left = 1 - running / int(file.read())
+    inodes = disk.f_favail / disk.f_files if disk.f_files else 1.0
+    pids_left = pids_free()
 
     def make(type_: str, bad: bool, reason: tuple[str, str], words: tuple[str, str]) -> NodeCondition:
         return NodeCondition(
@@ -60,19 +77,19 @@ def conditions(
     made = [
         make(
             "MemoryPressure",
-            available < MEMORY_PRESSURE_BYTES,
+            available < MEMORY_AVAILABLE_MIN_BYTES,
             ("KubeletHasInsufficientMemory", "KubeletHasSufficientMemory"),
             ("kubelet has insufficient memory available", "kubelet has sufficient memory available"),
         ),
         make(
             "DiskPressure",
-            free < DISK_PRESSURE_FREE,
+            free < DISK_AVAILABLE_MIN or inodes < INODES_AVAILABLE_MIN,
             ("KubeletHasDiskPressure", "KubeletHasNoDiskPressure"),
             ("kubelet has disk pressure", "kubelet has no disk pressure"),
         ),
         make(
             "PIDPressure",
-            pids_left < PID_PRESSURE_FREE,
+            pids_left < PIDS_AVAILABLE_MIN,
             ("KubeletHasInsufficientPID", "KubeletHasSufficientPID"),
             ("kubelet has insufficient PID available", "kubelet has sufficient PID available"),
         ),
@@ -83,10 +100,19 @@ def conditions(
             message="; ".join(problems) or "kubelet is posting ready status",
         ),
     ]
+    if notes or DEGRADED in old:
+        made.append(
+            NodeCondition(
+                type=DEGRADED,
+                status="True" if notes else "False",
+                reason="HostSettings" if notes else "NoProblem",
+                message="; ".join(notes),
+            )
+        )
     result = []
     for condition in made:
         before = old.get(condition.type)
-        same = before is not None and (before.status, before.reason) == (condition.status, condition.reason)
+        same = before is not None and (before.status, before.message) == (condition.status, condition.message)
         result.append(
             msgspec.structs.replace(
                 condition,
@@ -115,13 +141,16 @@ class NodeRecord:
         runtime: ContainerRuntime,
         machine: Machine,
         config: KubeletConfig,
-        problems: Callable[[], tuple[str, ...]],
+        *,
+        problems: Callable[[], Sequence[str]],
+        notes: Callable[[], Sequence[str]],
     ) -> None:
         self._client = client
         self._runtime = runtime
         self._machine = machine
         self._config = config
         self._problems = problems
+        self._notes = notes
 
     def _status(self, old: NodeStatus) -> NodeStatus:
         machine, config = self._machine, self._config
@@ -141,7 +170,7 @@ class NodeRecord:
             ),
             capacity=resources,
             allocatable={**resources, "memory": f"{int(free['memory']) // 1024}Ki"},
-            conditions=conditions(machine, config, self._problems(), {c.type: c for c in old.conditions}, now),
+            conditions=conditions(config, self._problems(), self._notes(), {c.type: c for c in old.conditions}, now),
             daemonEndpoints=NodeDaemonEndpoints(kubeletEndpoint=DaemonEndpoint(Port=10250)),
             images=images_of(tuple(self._runtime.images.list())),
             nodeInfo=NodeSystemInfo(

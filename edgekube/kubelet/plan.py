@@ -15,11 +15,17 @@ from edgekube.kubelet.config import (
 from edgekube.kubelet.spec import AnyContainer, spec_hash
 from edgekube.types.core_v1 import Container, Pod
 
+LIVING = ("running", "created")
+
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
-    """What is known of one container: its newest start, and what probes say of it."""
+    """What is known of one container: its newest start, and what probes say of it.
 
-    state: str = ""  # "" (never started here), created, running, exited
+    `lost`: it was started in an earlier sandbox (before a reboot, say) and is not there any more. `exit_code` is then
+    how it had ended, or 137 when nobody saw it end.
+    """
+
+    state: str = ""  # "" (never started), created, running, exited, lost
     attempt: int = -1
     exit_code: int = 0
     started: bool = False  # startup probe passed, or there is none and it runs
@@ -53,7 +59,8 @@ class Plan(msgspec.Struct, frozen=True):
     waiting: Mapping[str, str] = {}  # container -> reason it waits
 
 
-def is_sidecar(container: Container) -> bool:
+def is_sidecar(container: AnyContainer) -> bool:
+    """Of an init container: whether it runs beside the main ones (KEP-753)."""
     return container.restartPolicy == "Always"
 
 
@@ -65,7 +72,7 @@ def backoff_seconds(crashes: int) -> float:
 
 
 def should_restart(policy: str, container: AnyContainer, exit_code: int) -> bool:
-    """By the pod's restartPolicy, the container's own, and its exit code rules (KEP-5307)."""
+    """By the container's exit code rules, its own restartPolicy (KEP-5307), and the pod's."""
     for rule in container.restartPolicyRules:
         if rule.exitCodes is not None and rule.action == "Restart":
             listed = exit_code in rule.exitCodes.values
@@ -73,6 +80,11 @@ def should_restart(policy: str, container: AnyContainer, exit_code: int) -> bool
                 return True
     policy = container.restartPolicy or policy
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
+
+
+def init_policy(pod: Pod) -> str:
+    """The restart policy of init containers: they are done once they succeed, whatever the pod's says."""
+    return "Never" if pod.spec.restartPolicy == "Never" else "OnFailure"
 
 
 def decide(pod: Pod, seen: Mapping[str, Seen], now: float) -> Plan:
@@ -87,12 +99,12 @@ def decide(pod: Pod, seen: Mapping[str, Seen], now: float) -> Plan:
         """Start it, hold it back, or leave it."""
         nonlocal wake_at
         state = seen.get(container.name, Seen())
-        if state.state in ("running", "created"):
+        if state.state in LIVING:
             if state.hash and state.hash != spec_hash(container):
                 words = f"Container {container.name} definition changed, will be restarted"
                 kills.append(Kill(container.name, "Killing", words))
             return
-        if state.state == "exited" and not restart:
+        if state.state in ("exited", "lost") and not restart:
             return
         if state.state == "exited" and state.restart_at > now:
             waiting[container.name] = "CrashLoopBackOff"
@@ -100,10 +112,16 @@ def decide(pod: Pod, seen: Mapping[str, Seen], now: float) -> Plan:
             return
         starts.append(Start(container.name, state.attempt + 1, kind))
 
-    main_started = any(c.name in seen for c in pod.spec.containers)
+    def look(container: AnyContainer) -> Seen:
+        return seen.get(container.name, Seen())
+
+    main_started = any(look(c).state in (*LIVING, "exited") for c in pod.spec.containers)
+    main_lost = any(look(c).state == "lost" for c in pod.spec.containers)
+    if main_lost and not main_started and not _runs_again(pod, seen):
+        return _finished(pod, seen)  # as after a reboot: what was to run once has run
     initialized = True
     for container in pod.spec.initContainers:
-        state = seen.get(container.name, Seen())
+        state = look(container)
         if is_sidecar(container):
             consider(container, "init", True)
             if not state.started and not main_started:
@@ -113,37 +131,51 @@ def decide(pod: Pod, seen: Mapping[str, Seen], now: float) -> Plan:
         if main_started or (state.state == "exited" and state.exit_code == 0):
             continue
         initialized = False
-        if state.state == "exited" and not should_restart("Never" if policy == "Never" else "OnFailure", container, 1):
-            return Plan(finished="Failed", kills=_stop_all(pod, seen, "init container failed"))
+        once = init_policy(pod)
+        failed = state.exit_code != 0 and state.state in ("exited", "lost")
+        if failed and not state.killed_for_restart and not should_restart(once, container, state.exit_code):
+            return Plan(finished="Failed", kills=_stop_sidecars(pod, seen, "init container failed"))
         consider(container, "init", True)
         break
     if not initialized:
         return Plan(tuple(starts), tuple(kills), wake_at, "", waiting)
 
-    finished = True
-    failed = False
-    for container in pod.spec.containers:
-        state = seen.get(container.name, Seen())
-        again = state.killed_for_restart and policy != "Never"
-        restart = again or should_restart(policy, container, state.exit_code)
-        if state.state != "exited" or restart:
-            finished = False
-        elif state.exit_code != 0:
-            failed = True
-        consider(container, "container", restart)
+    for main in pod.spec.containers:
+        consider(main, "container", _again(main, look(main), policy))
     for ephemeral in pod.spec.ephemeralContainers:
         consider(ephemeral, "ephemeral", False)
-    if finished:
-        # Sidecars end when the main containers have: the pod is done although they would restart for ever.
-        return Plan(
-            kills=_stop_all(pod, seen, "main containers finished"), finished="Failed" if failed else "Succeeded"
-        )
+    if not _runs_again(pod, seen):
+        return _finished(pod, seen)
     return Plan(tuple(starts), tuple(kills), wake_at, "", waiting)
 
 
-def _stop_all(pod: Pod, seen: Mapping[str, Seen], why: str) -> tuple[Kill, ...]:
+def _again(container: Container, state: Seen, policy: str) -> bool:
+    """Whether a container that has ended is started once more."""
+    killed = state.killed_for_restart and (container.restartPolicy or policy) != "Never"
+    return killed or should_restart(policy, container, state.exit_code)
+
+
+def _runs_again(pod: Pod, seen: Mapping[str, Seen]) -> bool:
+    """Whether any main container runs, or will."""
+    policy = pod.spec.restartPolicy or "Always"
+    for container in pod.spec.containers:
+        state = seen.get(container.name, Seen())
+        if state.state not in ("exited", "lost") or _again(container, state, policy):
+            return True
+    return False
+
+
+def _finished(pod: Pod, seen: Mapping[str, Seen]) -> Plan:
+    """Sidecars end when the main containers have: the pod is done although they would restart for ever."""
+    failed = any(seen[c.name].exit_code != 0 for c in pod.spec.containers)
+    return Plan(
+        kills=_stop_sidecars(pod, seen, "main containers finished"), finished="Failed" if failed else "Succeeded"
+    )
+
+
+def _stop_sidecars(pod: Pod, seen: Mapping[str, Seen], why: str) -> tuple[Kill, ...]:
     """Running sidecars, last started first stopped (KEP-753)."""
-    running = [c.name for c in pod.spec.initContainers if seen.get(c.name, Seen()).state in ("running", "created")]
+    running = [c.name for c in pod.spec.initContainers if seen.get(c.name, Seen()).state in LIVING]
     return tuple(Kill(name, "Killing", f"Stopping container {name}: {why}") for name in reversed(running))
 
 

@@ -18,7 +18,7 @@ from edgekube.kubelet.spec import AnyContainer
 from edgekube.kubelet.volumes import PodVolumes
 from edgekube.runtime.api import ContainerStatus, Mount
 from edgekube.types.authentication_v1 import BoundObjectReference, TokenRequest, TokenRequestSpec
-from edgekube.types.core_v1 import Pod, ServiceAccount, ServiceAccountTokenProjection
+from edgekube.types.core_v1 import Pod, ServiceAccount, ServiceAccountTokenProjection, Volume
 from edgekube.types.meta_v1 import ObjectMeta
 from edgekube.types.time import parse_time
 
@@ -49,6 +49,9 @@ class PodFiles:
     def refresh_at(self) -> float:
         """When the first token wants renewing (trio time)."""
         return min((t.renew_at for t in self._tokens.values()), default=float("inf"))
+
+    def volume_path(self, volume: Volume) -> Path:
+        return self._volumes.path(volume)
 
     def uses(self, kind: str, name: str) -> bool:
         return (kind, name) in self._used

@@ -4,22 +4,26 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
 from edgekube.client.api import Change, Client
 from edgekube.client.events import EventRecorder
 from edgekube.client.names import key_of, pretty
+from edgekube.kubelet.admission import Refusal, admit
 from edgekube.kubelet.config import STARTS_AT_ONCE_PER_CORE, KubeletConfig
+from edgekube.kubelet.failures import PASSING, all_of
 from edgekube.kubelet.images import ImageManager
 from edgekube.kubelet.machine import allocatable, look
 from edgekube.kubelet.noderecord import NodeRecord
+from edgekube.kubelet.pressure import Housekeeper
 from edgekube.kubelet.services import Services
 from edgekube.kubelet.spec import LABEL_GRACE, LABEL_POD_UID
 from edgekube.kubelet.volumes import unmount_below
-from edgekube.kubelet.worker import PodWorker
-from edgekube.network.api import NetworkFailure, PodNetwork
-from edgekube.runtime.api import ContainerRuntime, RuntimeFailure, Sandbox
+from edgekube.kubelet.worker import ENDED, PodWorker
+from edgekube.network.api import PodNetwork
+from edgekube.runtime.api import ContainerRuntime, Sandbox
 from edgekube.types.core_v1 import ConfigMap, Node, Pod, Secret, Service, ServiceAccount
 
 log = logging.getLogger(__name__)
@@ -28,16 +32,30 @@ WORKER_RESTART_SECONDS = 10.0
 
 
 class Kubelet:
-    """Owns the pods of this node. `run` is its task; `worker` is how NodeApi finds a pod."""
+    """Owns the pods of this node. `run` is its task; `worker` is how NodeApi finds a pod.
+
+    `problems` says what keeps the node from being ready, `notes` what merely works less well than it could (told in a
+    condition of its own).
+    """
 
     def __init__(
-        self, *, client: Client, runtime: ContainerRuntime, network: PodNetwork, config: KubeletConfig
+        self,
+        *,
+        client: Client,
+        runtime: ContainerRuntime,
+        network: PodNetwork,
+        config: KubeletConfig,
+        problems: Callable[[], Sequence[str]] = tuple,
+        notes: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._client = client
         self._runtime = runtime
         self._network = network
         self._config = config
+        self._problems = problems
+        self._notes = notes
         self._pods = client.informer(Pod)
+        self._nodes = client.informer(Node)
         self._workers: dict[str, PodWorker] = {}
         self.events = EventRecorder(client, "kubelet", host=config.node_name, now=config.now)
 
@@ -46,15 +64,19 @@ class Kubelet:
         return self._config
 
     def worker(self, namespace: str, name: str) -> PodWorker | None:
-        """The worker of a pod by its name."""
+        """The worker of a pod by its name; of several (one still ending, force-deleted) the newest."""
+        found = None
         for worker in self._workers.values():
             meta = worker.pod.metadata
             if (meta.namespace, meta.name) == (namespace, name):
-                return worker
-        return None
+                found = worker
+        return found
 
     def workers(self) -> Sequence[PodWorker]:
         return tuple(self._workers.values())
+
+    def _neighbours(self, uid: str) -> Sequence[Pod]:
+        return [w.pod for w in self._workers.values() if w.uid != uid and not w.ended]
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled; started once what an earlier process left has been adopted and the Node is registered."""
@@ -64,7 +86,6 @@ class Kubelet:
         machine = look(config.data_dir)
         pods = self._pods
         config_maps, secrets = client.informer(ConfigMap), client.informer(Secret)
-        nodes = client.informer(Node)
         services = Services(
             config=config,
             client=client,
@@ -78,15 +99,17 @@ class Kubelet:
             node_allocatable=allocatable(machine, config.system_reserved_memory_bytes),
             node_memory_bytes=machine.memory,
             starts=trio.CapacityLimiter(STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)),
+            neighbours=self._neighbours,
         )
         await self._runtime.recover()
-        for informer in (pods, config_maps, secrets, services.services, nodes):
+        for informer in (pods, config_maps, secrets, services.services, self._nodes):
             await informer.wait_synced()
         mine = [p for p in pods.list() if p.spec.nodeName == config.node_name]
         await self._remove_orphans({p.metadata.uid for p in mine})
-        record = NodeRecord(client, self._runtime, machine, config, lambda: ())
+        record = NodeRecord(client, self._runtime, machine, config, problems=self._problems, notes=self._notes)
         node = await record.register()
         self.events.event(node, "Normal", "Starting", "Starting kubelet.")
+        keeper = Housekeeper(services, self.workers, lambda: self._nodes.get("", config.node_name))
         async with trio.open_nursery() as nursery:
             unsubscribe: list[Callable[[], None]] = []
 
@@ -95,13 +118,15 @@ class Kubelet:
                     self._on_pod(change, services, nursery)
 
             def on_config(change: Change[ConfigMap] | Change[Secret]) -> None:
-                if change.old is None:
-                    self._wake_users(change.obj.kind, change.obj.metadata.namespace, change.obj.metadata.name)
-                elif change.new is not None:
-                    self._wake_users(change.new.kind, change.new.metadata.namespace, change.new.metadata.name)
+                obj = change.obj
+                self._wake_users(obj.kind, obj.metadata.namespace, obj.metadata.name)
 
             nursery.start_soon(self.events.run)
             nursery.start_soon(record.run)
+            nursery.start_soon(keeper.run)
+            # What ran here before is taken in first, and never turned away; then by age.
+            for pod in sorted(mine, key=lambda p: (not p.status.startTime, p.metadata.creationTimestamp)):
+                self._on_pod(Change(None, pod), services, nursery)
             unsubscribe.append(pods.subscribe(on_pod))
             unsubscribe.append(config_maps.subscribe(on_config))
             unsubscribe.append(secrets.subscribe(on_config))
@@ -121,9 +146,15 @@ class Kubelet:
         elif worker is not None:
             worker.update(change.new)
         else:
-            worker = PodWorker(services, change.new)
+            worker = PodWorker(services, change.new, self._admit(change.new))
             self._workers[uid] = worker
             nursery.start_soon(self._run_worker, services, worker)
+
+    def _admit(self, pod: Pod) -> Refusal | None:
+        node = self._nodes.get("", self._config.node_name)
+        if pod.status.startTime or pod.status.phase in ENDED or pod.metadata.deletionTimestamp or node is None:
+            return None
+        return admit(pod, node, self._neighbours(pod.metadata.uid))
 
     async def _run_worker(self, services: Services, worker: PodWorker) -> None:
         """Until the pod is gone. A bug that one pod meets must not end the others: said loudly, begun anew."""
@@ -151,10 +182,10 @@ class Kubelet:
 
     async def _remove_orphans(self, uids: set[str]) -> None:
         """Sandboxes, attachments and folders of pods that were deleted while this process was not there."""
+        sandboxes = [s for s in self._runtime.sandboxes() if s.spec.labels.get(LABEL_POD_UID) not in uids]
         async with trio.open_nursery() as nursery:
-            for sandbox in self._runtime.sandboxes():
-                if sandbox.spec.labels.get(LABEL_POD_UID) not in uids:
-                    nursery.start_soon(self._remove_orphan, sandbox)
+            for sandbox in sandboxes:
+                nursery.start_soon(self._remove_orphan, sandbox)
         await self._network.retain([s.spec.id for s in self._runtime.sandboxes()])
         for base in (self._config.data_dir / "pods", self._config.run_dir / "pods"):
             if base.is_dir():
@@ -163,17 +194,21 @@ class Kubelet:
                         log.info("orphan_folder=%s removed", folder)
                         unmount_below(folder)
                         await trio.to_thread.run_sync(_remove_tree, str(folder))
+        logs = self._config.log_dir / "pods"
+        if logs.is_dir():
+            for folder in logs.iterdir():
+                if folder.name.rpartition("_")[2] not in uids:
+                    await trio.to_thread.run_sync(_remove_tree, str(folder))
 
     async def _remove_orphan(self, sandbox: Sandbox) -> None:
         grace = float(sandbox.spec.labels.get(LABEL_GRACE, "30"))
         log.info("orphan_sandbox=%s pod=%s removed", sandbox.spec.id, sandbox.spec.name)
+        stop = self._runtime.stop_container
         try:
-            async with trio.open_nursery() as nursery:
-                for container in self._runtime.containers(sandbox.spec.id):
-                    nursery.start_soon(self._runtime.stop_container, container.spec.id, grace)
-            await self._network.detach(sandbox.spec.id)
-            await self._runtime.remove_sandbox(sandbox.spec.id)
-        except (RuntimeFailure, NetworkFailure, OSError) as error:
+            await all_of(partial(stop, c.spec.id, grace) for c in self._runtime.containers(sandbox.spec.id))
+            await all_of([partial(self._network.detach, sandbox.spec.id)])
+            await all_of([partial(self._runtime.remove_sandbox, sandbox.spec.id)])
+        except PASSING as error:
             log.warning("orphan_sandbox=%s error=%s", sandbox.spec.id, error)
 
 

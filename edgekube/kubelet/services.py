@@ -1,6 +1,6 @@
 """What every pod worker is handed: the node's runtime, network, caches and helpers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import msgspec
@@ -31,6 +31,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     node_allocatable: Mapping[str, Fraction]
     node_memory_bytes: int
     starts: trio.CapacityLimiter
+    neighbours: Callable[[str], Sequence[Pod]]  # the pods on this node that have not ended, but for the uid given
 
     def sources(self, pod: Pod, pod_ips: tuple[str, ...]) -> Sources:
         """The lookups of one pod's environment and volumes."""

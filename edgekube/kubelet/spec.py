@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgekube.kubelet.config import KubeletConfig
 from edgekube.kubelet.env import ConfigError, expand
-from edgekube.kubelet.qos import container_resources, oom_score_adj, pod_resources, qos_class
+from edgekube.kubelet.qos import container_resources, oom_score_adj, pod_resources
 from edgekube.runtime.api import (
     ContainerSpec,
     Image,
@@ -24,6 +24,7 @@ from edgekube.types.core_v1 import (
     SeccompProfile,
     SecurityContext,
 )
+from edgekube.types.pod_resources import qos_class
 
 AnyContainer = Container | EphemeralContainer
 
@@ -189,8 +190,12 @@ def container_spec(
     mounts: Sequence[Mount],
     config: KubeletConfig,
     node_memory_bytes: int,
+    pid_of: str = "",
 ) -> ContainerSpec:
-    """One start of one container. Raises ConfigError."""
+    """One start of one container. `pid_of` is the id of a container whose process namespace it joins.
+
+    Raises ConfigError.
+    """
     merged = dict(item.partition("=")[::2] for item in image.config.env)
     merged.update(env)
     grace = pod.spec.terminationGracePeriodSeconds
@@ -211,7 +216,10 @@ def container_spec(
         stdin=container.stdin,
         stdin_once=container.stdinOnce,
         log_path=str(log_path(pod, container.name, attempt, config)),
+        log_size_bytes_max=config.log_size_bytes_max,
+        log_files_max=config.log_files_max,
         stop_signal=stop_signal(container, image),
+        pid_of=pid_of,
         labels={
             LABEL_POD_UID: pod.metadata.uid,
             LABEL_POD_NAME: pod.metadata.name,

@@ -3,12 +3,11 @@
 docs/pod-status.md lists the reasons and messages a user can meet.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from edgekube.kubelet.plan import Seen, is_sidecar
-from edgekube.kubelet.qos import qos_class
+from edgekube.kubelet.plan import Seen, init_policy, is_sidecar, should_restart
 from edgekube.kubelet.spec import AnyContainer
 from edgekube.runtime.api import ContainerState as RuntimeState
 from edgekube.runtime.api import ContainerStatus as RuntimeStatus
@@ -24,9 +23,19 @@ from edgekube.types.core_v1 import (
     PodCondition,
     PodIP,
     PodStatus,
+    ResourceRequirements,
+    VolumeMountStatus,
 )
+from edgekube.types.pod_resources import qos_class
 
 RUNTIME_PREFIX = "edgekube://"
+RESIZE_CONDITIONS = ("PodResizePending", "PodResizeInProgress")
+UNKNOWN_EXIT_CODE = 137
+UNKNOWN = ContainerStateTerminated(
+    exitCode=UNKNOWN_EXIT_CODE,
+    reason="ContainerStatusUnknown",
+    message="The container could not be located when the pod was terminated",
+)
 
 
 class ContainerView(msgspec.Struct, frozen=True):
@@ -38,6 +47,8 @@ class ContainerView(msgspec.Struct, frozen=True):
     image: Image | None = None
     messages: Mapping[str, str] = {}  # container id -> termination message
     before: ContainerStatus | None = None  # what was reported last (also by an earlier process or boot)
+    resources: ResourceRequirements | None = None  # what the running container has
+    allocated: Mapping[str, str] = {}  # the requests it was given
 
 
 def _seconds(stamp: str) -> str:
@@ -51,7 +62,6 @@ def _terminated(start: RuntimeStatus, message: str) -> ContainerState:
         terminated=ContainerStateTerminated(
             containerID=RUNTIME_PREFIX + start.spec.id,
             exitCode=start.exit_code,
-            signal=start.signal,
             reason=reason,
             message=message or start.message,
             startedAt=_seconds(start.started_at or start.created_at),
@@ -60,77 +70,112 @@ def _terminated(start: RuntimeStatus, message: str) -> ContainerState:
     )
 
 
-def container_status(container: AnyContainer, view: ContainerView, default_reason: str) -> ContainerStatus:
-    """One entry of containerStatuses."""
+def container_status(
+    container: AnyContainer, view: ContainerView, default_reason: str, *, again: bool = True
+) -> ContainerStatus:
+    """One entry of containerStatuses. `again`: a container that is not there any more will be started once more."""
     starts, before = view.starts, view.before
     newest = starts[0] if starts else None
-    last = ContainerState()
-    restarts = view.seen.attempt if view.seen.attempt >= 0 else (before.restartCount if before else 0)
+    last = before.lastState if before is not None else ContainerState()
     state = ContainerState(waiting=ContainerStateWaiting(reason=default_reason))
-    if newest is not None and newest.state is RuntimeState.RUNNING:
-        state = ContainerState(running=ContainerStateRunning(startedAt=_seconds(newest.started_at)))
-    elif newest is not None and newest.state in (RuntimeState.EXITED, RuntimeState.UNKNOWN):
-        state = _terminated(newest, view.messages.get(newest.spec.id, ""))
-    elif before is not None and before.state.terminated is not None and view.waiting is None:
-        state = before.state
-    if len(starts) > 1:
-        last = _terminated(starts[1], view.messages.get(starts[1].spec.id, ""))
-    elif before is not None:
-        last = before.lastState
-        same = newest is not None and before.containerID == RUNTIME_PREFIX + newest.spec.id
-        if newest is not None and not same and before.state.terminated is not None:
-            last = before.state
+    if newest is not None:
+        if newest.state is RuntimeState.RUNNING:
+            state = ContainerState(running=ContainerStateRunning(startedAt=_seconds(newest.started_at)))
+        elif newest.state in (RuntimeState.EXITED, RuntimeState.UNKNOWN):
+            state = _terminated(newest, view.messages.get(newest.spec.id, ""))
+        if len(starts) > 1:
+            last = _terminated(starts[1], view.messages.get(starts[1].spec.id, ""))
+        elif before is not None and before.containerID not in ("", RUNTIME_PREFIX + newest.spec.id):
+            last = ContainerState(terminated=_ended(before)) if _ended(before) is not None else last
+    elif before is not None and (ended := _ended(before)) is not None:
+        if again:
+            last = ContainerState(terminated=ended)
+        else:
+            state = ContainerState(terminated=ended)
     if view.waiting is not None:
         if state.terminated is not None:
             last = state
         reason, message = view.waiting
         state = ContainerState(waiting=ContainerStateWaiting(reason=reason, message=message))
-    shown = newest.spec.id if newest is not None else ""
-    image_id = ""
+    image_id = before.imageID if before is not None else ""
     if view.image is not None:
         image_id = view.image.repo_digests[0] if view.image.repo_digests else view.image.id
-    elif before is not None:
-        image_id = before.imageID
     running = state.running is not None
+    attempt = view.seen.attempt if view.seen.attempt >= 0 else (before.restartCount if before is not None else 0)
     return ContainerStatus(
         name=container.name,
         image=container.image,
         imageID=image_id,
-        containerID=RUNTIME_PREFIX + shown if shown else (before.containerID if before else ""),
+        containerID=RUNTIME_PREFIX + newest.spec.id if newest is not None else (before.containerID if before else ""),
         ready=running and view.seen.ready,
         started=running and view.seen.started,
-        restartCount=max(restarts, 0),
+        restartCount=attempt,
         state=state,
         lastState=last,
-        resources=container.resources if running else None,
+        resources=view.resources if running else None,
+        allocatedResources=view.allocated if running else {},
+        volumeMounts=tuple(
+            VolumeMountStatus(
+                name=m.name,
+                mountPath=m.mountPath,
+                readOnly=m.readOnly,
+                recursiveReadOnly="Disabled" if m.readOnly else "",
+            )
+            for m in container.volumeMounts
+        ),
     )
 
 
-def phase_of(pod: Pod, inits: Sequence[ContainerStatus], mains: Sequence[ContainerStatus]) -> str:
-    """Pending, Running, Succeeded or Failed (kubelet getPhase)."""
+def _ended(before: ContainerStatus) -> ContainerStateTerminated | None:
+    """How a container ended that was reported once and is not there any more."""
+    if before.state.terminated is not None:
+        return before.state.terminated
+    if before.state.running is not None:
+        started = before.state.running.startedAt
+        return msgspec.structs.replace(UNKNOWN, containerID=before.containerID, startedAt=started)
+    return before.lastState.terminated
+
+
+def phase_of(
+    pod: Pod,
+    inits: Sequence[ContainerStatus],
+    mains: Sequence[ContainerStatus],
+    *,
+    killed: Collection[str] = (),
+    terminal: bool = False,
+) -> str:
+    """Pending, Running, Succeeded or Failed (kubelet getPhase).
+
+    `killed` names containers that are restarted although their end alone would not ask for it; `terminal`: the pod is
+    being deleted, nothing restarts any more.
+    """
     by_name = {c.name: c for c in pod.spec.initContainers}
-    pending_init = False
+    policy = pod.spec.restartPolicy or "Always"
+    pending_init = sidecars = False
     for status in inits:
         container = by_name[status.name]
         if is_sidecar(container):
             pending_init = pending_init or not (status.started or status.lastState.terminated)
+            sidecars = sidecars or status.state.running is not None
             continue
         ended = status.state.terminated
         if ended is None or ended.exitCode != 0:
-            if ended is not None and pod.spec.restartPolicy == "Never":
+            once = init_policy(pod)
+            if ended is not None and (terminal or not should_restart(once, container, ended.exitCode)):
                 return "Failed"
             pending_init = True
     if pending_init and not any(s.state.running or s.state.terminated for s in mains):
         return "Pending"
-    waiting = [s for s in mains if s.state.waiting is not None and s.lastState.terminated is None]
-    stopped = [s.state.terminated for s in mains if s.state.terminated is not None]
-    if waiting:
+    if any(s.state.waiting is not None and s.lastState.terminated is None for s in mains):
         return "Pending"
-    if len(stopped) < len(mains) or pod.spec.restartPolicy == "Always":
+    stopped = {s.name: s.state.terminated for s in mains if s.state.terminated is not None}
+    if len(stopped) < len(mains) or sidecars:
         return "Running"
-    if all(ended.exitCode == 0 for ended in stopped):
-        return "Succeeded"
-    return "Failed" if pod.spec.restartPolicy == "Never" else "Running"
+    if not terminal and any(
+        c.name in killed or should_restart(policy, c, stopped[c.name].exitCode) for c in pod.spec.containers
+    ):
+        return "Running"
+    return "Succeeded" if all(ended.exitCode == 0 for ended in stopped.values()) else "Failed"
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -143,21 +188,29 @@ class Surroundings(msgspec.Struct, frozen=True):
     phase: str = ""  # a verdict that overrides: Failed after eviction or a deadline, or the plan's end
     reason: str = ""
     message: str = ""
+    terminal: bool = False  # the pod is being deleted and has been stopped
+    resize: tuple[PodCondition, ...] = ()  # PodResizePending, PodResizeInProgress (resize.py)
 
 
 def pod_status(pod: Pod, views: Mapping[str, ContainerView], around: Surroundings, now: str) -> PodStatus:
     """The whole status. `now` is RFC 3339; conditions keep their transition time while they do not change."""
     spec = pod.spec
 
-    def report(container: AnyContainer, default: str) -> ContainerStatus:
-        return container_status(container, views.get(container.name, ContainerView()), default)
+    policy = spec.restartPolicy or "Always"
+    ending = bool(around.phase) or around.terminal
 
-    inits = [report(c, "PodInitializing") for c in spec.initContainers]
+    def report(container: AnyContainer, default: str, policy: str) -> ContainerStatus:
+        view = views.get(container.name, ContainerView())
+        again = not ending and should_restart(policy, container, view.seen.exit_code)
+        return container_status(container, view, default, again=again)
+
+    inits = [report(c, "PodInitializing", init_policy(pod)) for c in spec.initContainers]
     done = all(_init_done(c, s) for c, s in zip(spec.initContainers, inits, strict=True))
     default = "ContainerCreating" if done else "PodInitializing"
-    mains = [report(c, default) for c in spec.containers]
-    ephemerals = [report(c, "ContainerCreating") for c in spec.ephemeralContainers]
-    phase = around.phase or phase_of(pod, inits, mains)
+    mains = [report(c, default, policy) for c in spec.containers]
+    ephemerals = [report(c, "ContainerCreating", "Never") for c in spec.ephemeralContainers]
+    killed = [name for name, view in views.items() if view.seen.killed_for_restart and policy != "Never"]
+    phase = around.phase or phase_of(pod, inits, mains, killed=killed, terminal=around.terminal)
     conditions = _conditions(pod, phase, inits, mains, done, around, now)
     return PodStatus(
         phase=phase,
@@ -235,8 +288,8 @@ def _conditions(
         result.append(
             msgspec.structs.replace(condition, lastTransitionTime=since, observedGeneration=pod.metadata.generation)
         )
-    own = {c.type for c in made}
-    return (*result, *(c for c in pod.status.conditions if c.type not in own))
+    own = {c.type for c in made} | set(RESIZE_CONDITIONS)
+    return (*result, *around.resize, *(c for c in pod.status.conditions if c.type not in own))
 
 
 def _sidecar(pod: Pod, status: ContainerStatus) -> bool:

@@ -1,4 +1,7 @@
-"""What a pod asks for in all, by resource (KEP-753's formula for sidecars, KEP-2837 for pod-level resources)."""
+"""What a pod asks for in all, by resource (KEP-753's formula for sidecars, KEP-2837 for pod-level resources).
+
+And the quality of service that follows from it. Shared by the scheduler, the kubelet and the API server.
+"""
 
 from collections.abc import Mapping
 
@@ -6,6 +9,30 @@ from edgekube.types.core_v1 import Pod
 from edgekube.types.quantity import nano
 
 NANO = 10**9
+COMPUTE = ("cpu", "memory")  # what quality of service is judged by
+
+
+def qos_class(pod: Pod) -> str:
+    """Guaranteed, Burstable or BestEffort: by pod-level resources where there are any, else by every container's."""
+    level = pod.spec.resources
+    if level is not None and (level.requests or level.limits):
+        blocks = [level]
+    else:
+        blocks = [c.resources for c in (*pod.spec.containers, *pod.spec.initContainers)]
+    asked, guaranteed = False, True
+    for block in blocks:
+        requests, limits = _positive(block.requests), _positive(block.limits)
+        asked = asked or bool(requests) or bool(limits)
+        if set(limits) != set(COMPUTE) or any(requests.get(name, limit) != limit for name, limit in limits.items()):
+            guaranteed = False
+    if not asked:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _positive(amounts: Mapping[str, str]) -> dict[str, int]:
+    parsed = {name: nano(text) for name, text in amounts.items() if name in COMPUTE}
+    return {name: amount for name, amount in parsed.items() if amount > 0}
 
 
 def pod_totals(pod: Pod, which: str = "requests") -> dict[str, int]:
