@@ -575,7 +575,8 @@ class RaftNode:
         except (ProposalDroppedError, LogFull) as error:
             self._application.refused(batch, error)
             return
-        for index, proposal in enumerate(batch, index + 1):
+        for proposal in batch:
+            index += 1
             proposal.index = index
             proposal.term = term
         self._proposed += len(batch)

@@ -1,7 +1,9 @@
 """The bytes of a log entry: one transaction, as versioned msgpack.
 
-Layout: `[1, fence, guards, ops]`, each guard and op an array (`Guard`, `Put`, `Delete` of `api.py`). Version 1 is the
-only one. A member that meets a newer version stops: guessing would make its state differ from its peers'.
+Layout: `[1, fence, guards, ops]`, each guard and op an array (`Guard`, `Put`, `Delete` of `api.py`). Version 2 adds
+`nonce, sequence`: the member that forwarded the transaction to the leader knows it again by them when it is applied.
+They change nothing in the state. A member that meets a newer version stops: guessing would make its state differ from
+its peers'.
 """
 
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ import msgspec
 from edgekube.store.api import KEY_SIZE_BYTES_MAX, TXN_OPS_MAX, VALUE_SIZE_BYTES_MAX, Delete, Guard, Op, Put, TooLarge
 
 VERSION: Final = 1
+VERSION_FORWARDED: Final = 2
 
 # One entry must fit one log segment (4 MiB) together with its framing and a segment's opening records.
 COMMAND_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024 - 64 * 1024
@@ -36,8 +39,16 @@ class Command(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ops: tuple[Op, ...]
 
 
+class ForwardedCommand(Command, frozen=True, gc=False, array_like=True):
+    """A transaction that came by way of another member, with that member's mark."""
+
+    nonce: int
+    sequence: int
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Command)
+_forwarded_decoder: Final = msgspec.msgpack.Decoder(ForwardedCommand)
 
 
 def encode(guards: Sequence[Guard], ops: Sequence[Op], fence: int = 0) -> tuple[Command, bytes]:
@@ -68,10 +79,19 @@ def encode(guards: Sequence[Guard], ops: Sequence[Op], fence: int = 0) -> tuple[
     return command, data
 
 
+def forwarded(command: Command, nonce: int, sequence: int) -> bytes:
+    """The bytes of a transaction, checked by `encode` before, that is sent to the leader under this mark."""
+    return _encoder.encode(
+        ForwardedCommand(VERSION_FORWARDED, command.fence, command.guards, command.ops, nonce, sequence)
+    )
+
+
 def decode(data: bytes) -> Command:
     """The command in an entry's data. Raises UnknownCommand for a version this program does not know."""
     try:
         command = _decoder.decode(data)
+        if command.version == VERSION_FORWARDED:
+            return _forwarded_decoder.decode(data)
     except msgspec.DecodeError as error:
         raise UnknownCommand(_newer(data)) from error
     if command.version != VERSION:

@@ -9,17 +9,18 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import lmdb
 import msgspec
 import trio
 
+from edgekube.raft.messages import ConfState
 from edgekube.store.api import KeyValue, ReadOnly, StoreError
-from edgekube.store.state import Position
+from edgekube.store.state import Base, Position
 
 DATABASE_SIZE_BYTES_MAX: Final = 512 * 1024 * 1024
 _MAP_FACTOR: Final = 1.25  # room above the limit for copy-on-write and for deleting while over it
@@ -29,6 +30,7 @@ _PAGE_BYTES: Final = 4096
 FORMAT: Final = 1
 _META_KEY: Final = b"\x00edgekube"
 _FIRST_KEY: Final = b"\x01"
+_INCOMING: Final = "incoming.mdb"
 
 _head: Final = Struct("<QQI")
 _pack_head = _head.pack
@@ -45,20 +47,79 @@ class StoreFailed(StoreError):
 
 
 class Meta(msgspec.Struct, frozen=True, gc=False):
-    """What the database knows about itself. `log_position` is how far the log was synced at the last commit."""
+    """What the database knows about itself. `log_position` is how far the log was synced at the last commit.
+
+    `conf_state` and `addresses` are the membership as of `position`, and where its members are found. `installed` is
+    (index, term) of the snapshot the database began as: a log that ends before it has to be restored there.
+    """
 
     position: Position
     cluster_id: str
     identity: bytes
     log_position: int = 0
     format: int = FORMAT
+    conf_state: ConfState = ConfState()
+    addresses: dict[int, bytes] = {}
+    installed: tuple[int, int] = (0, 0)
+
+
+Rows = Sequence[tuple[bytes, KeyValue | None]]
+
+
+class IncomingState(Protocol):
+    """A state that is being received, beside the present one."""
+
+    async def add(self, rows: Rows) -> None:
+        """Store more of it."""
+        ...
+
+    def discard(self) -> None:
+        """Give it up; may be called again, and after it was installed."""
+        ...
+
+
+class StateDisk(Base, Protocol):
+    """The durable state of a member: `Disk`, or something in memory that behaves like it."""
+
+    meta: Meta
+
+    @property
+    def used_bytes(self) -> int:
+        """See `Disk.used_bytes`."""
+        ...
+
+    async def commit(self, changes: Rows, meta: Meta) -> None:
+        """See `Disk.commit`."""
+        ...
+
+    def receive(self) -> IncomingState:
+        """See `Disk.receive`."""
+        ...
+
+    async def install(self, incoming: IncomingState, meta: Meta, switched: Callable[[], None]) -> None:
+        """See `Disk.install`."""
+        ...
+
+    def close(self) -> None:
+        """See `Disk.close`."""
+        ...
 
 
 class Disk:
     """The LMDB file. Implements `state.Base`."""
 
-    def __init__(self, data_dir: Path, run_dir: Path, *, size_bytes_max: int = DATABASE_SIZE_BYTES_MAX) -> None:
-        """Open or create `data_dir/state.mdb`. Blocks. Raises StoreCorrupt, ReadOnly (no space), OSError."""
+    def __init__(
+        self,
+        data_dir: Path,
+        run_dir: Path,
+        *,
+        size_bytes_max: int = DATABASE_SIZE_BYTES_MAX,
+        first: Meta | None = None,
+    ) -> None:
+        """Open `data_dir/state.mdb`, or create it with `first` as its meta data.
+
+        Blocks. Raises StoreCorrupt, ReadOnly (no space), OSError.
+        """
         self._path = data_dir / "state.mdb"
         self._size_bytes_max = size_bytes_max
         self._limiter = trio.CapacityLimiter(1)
@@ -66,21 +127,10 @@ class Disk:
         self._lock = lock_folder(data_dir)
         try:
             if not self._path.exists():
-                self._create()
-            folder = run_dir / "store"
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in ("data.mdb", "lock.mdb"):
-                with contextlib.suppress(FileNotFoundError):
-                    (folder / name).unlink()
-            (folder / "data.mdb").symlink_to(self._path.absolute())
-            self._env = lmdb.open(
-                str(folder),
-                map_size=_map_size(size_bytes_max, self._path),
-                max_readers=8,
-                max_spare_txns=2,
-                readahead=False,
-                mode=0o600,
-            )
+                self._create(first or Meta(Position(), os.urandom(16).hex(), os.urandom(16)))
+            (data_dir / _INCOMING).unlink(missing_ok=True)
+            self._folders = (run_dir / "store", run_dir / "store.2")
+            self._env = self._opened()
         except lmdb.Error as error:
             os.close(self._lock)
             raise StoreCorrupt(
@@ -96,9 +146,27 @@ class Disk:
             self.close()
             raise
 
-    def _create(self) -> None:
+    def _opened(self) -> lmdb.Environment:
+        """Open the file through the first of the two run folders; after that it is the other one's turn."""
+        folder, other = self._folders
+        self._folders = (other, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("data.mdb", "lock.mdb"):
+            with contextlib.suppress(FileNotFoundError):
+                (folder / name).unlink()
+        (folder / "data.mdb").symlink_to(self._path.absolute())
+        return lmdb.open(
+            str(folder),
+            map_size=_map_size(self._size_bytes_max, self._path),
+            max_readers=8,
+            max_spare_txns=2,
+            readahead=False,
+            mode=0o600,
+        )
+
+    def _create(self, meta: Meta) -> None:
         try:
-            create_database(self._path, self._size_bytes_max, Meta(Position(), os.urandom(16).hex(), os.urandom(16)))
+            create_database(self._path, self._size_bytes_max, meta)
         except (OSError, lmdb.DiskError) as error:
             if _is_full(error):
                 raise ReadOnly(f"no space to create {self._path}: free some and restart the node") from error
@@ -202,6 +270,29 @@ class Disk:
                 raise ReadOnly(f"no space to grow {self._path}: free some and restart the node") from error
             raise StoreFailed(f"the database {self._path} could not be written ({error}); restart the node") from error
 
+    # -- a whole state from elsewhere
+
+    def receive(self) -> "IncomingDatabase":
+        """Begin another database beside this one, for `install`. There is one at a time."""
+        return IncomingDatabase(self._path.with_name(_INCOMING), self._size_bytes_max)
+
+    async def install(self, incoming: IncomingState, meta: Meta, switched: Callable[[], None]) -> None:
+        """Put a received database in this one's place, durably; `switched` is called at the moment reads see it.
+
+        A crash leaves the one or the other. Raises StoreFailed.
+        """
+        assert isinstance(incoming, IncomingDatabase)
+        with trio.CancelScope(shield=True):
+            try:
+                await trio.to_thread.run_sync(incoming.finish, meta, self._path, limiter=self._limiter)
+            except (lmdb.Error, OSError) as error:
+                raise StoreFailed(f"the received state could not be stored in {self._path}: {error}") from error
+            old, self._env = self._env, self._opened()
+            old.close()
+            self.meta = meta
+            self._size = self._path.stat().st_size
+            switched()
+
     def _grow(self, needed: int) -> None:
         """Give the file blocks ahead of need: a commit that grows it pays for metadata, and can meet a full disk."""
         want = (self._env.info()["last_pgno"] + 1) * _PAGE_BYTES + needed
@@ -215,6 +306,51 @@ class Disk:
         finally:
             os.close(fd)
         self._size = want
+
+
+class IncomingDatabase:
+    """A database that is being received. Not durable before `finish`."""
+
+    def __init__(self, path: Path, size_bytes_max: int) -> None:
+        self._path = path
+        self._limiter = trio.CapacityLimiter(1)
+        path.unlink(missing_ok=True)
+        size = _map_size(size_bytes_max, path)
+        self._env: lmdb.Environment | None = lmdb.open(
+            str(path), subdir=False, lock=False, map_size=size, mode=0o600, sync=False
+        )
+
+    async def add(self, rows: Rows) -> None:
+        """Store more keys. Raises ReadOnly when there is no space."""
+        items = [(key, None if kv is None else _packed(kv)) for key, kv in rows]
+        try:
+            await trio.to_thread.run_sync(self._add, items, limiter=self._limiter)
+        except (lmdb.Error, OSError) as error:
+            raise ReadOnly(f"the state from the leader could not be stored in {self._path}: {error}") from error
+
+    def _add(self, items: Sequence[tuple[bytes, bytes | None]]) -> None:
+        assert self._env is not None, "it was given up"
+        with self._env.begin(write=True) as txn:
+            _put(txn, items, None)
+
+    def finish(self, meta: Meta, target: Path) -> None:
+        """Make it durable under the name `target`. Blocks. Raises OSError, lmdb.Error."""
+        assert self._env is not None, "it was given up"
+        with self._env.begin(write=True) as txn:
+            _put(txn, (), meta)
+        self._env.sync(True)
+        self._env.close()
+        self._env = None
+        _preallocate(self._path)
+        self._path.rename(target)
+        sync_folder(target.parent)
+
+    def discard(self) -> None:
+        """Give it up; nothing happens when it was installed."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+            self._path.unlink(missing_ok=True)
 
 
 def create_database(
@@ -237,15 +373,20 @@ def create_database(
         env.sync(True)
     finally:
         env.close()
-    fd = os.open(temporary, os.O_RDWR | os.O_CLOEXEC)
+    _preallocate(temporary)
+    temporary.rename(path)
+    sync_folder(path.parent)
+
+
+def _preallocate(path: Path) -> None:
+    """Give a finished database blocks ahead of need, and sync it."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         used = os.fstat(fd).st_size
         os.posix_fallocate(fd, 0, -(-used // _STEP_BYTES) * _STEP_BYTES)
         os.fsync(fd)
     finally:
         os.close(fd)
-    temporary.rename(path)
-    sync_folder(path.parent)
 
 
 def _put(txn: Any, items: Sequence[tuple[bytes, bytes | None]], meta: Meta | None) -> None:

@@ -233,6 +233,14 @@ class StateMachine:
         self.revision = revision
         self.history.reset(revision)
 
+    def replace(self, position: Position) -> None:
+        """The base was replaced by a later state: all that is known here beside it is void."""
+        self.index, self.term = position.index, position.term
+        self.revision, self.digest = position.revision, position.digest
+        self._recent.clear()
+        self._recent_keys.clear()
+        self.history.reset(position.revision)
+
     # -- moving the overlay into the base
 
     def settle(self, written: Iterable[tuple[bytes, KeyValue | None]]) -> None:

@@ -89,6 +89,14 @@ class WatchHub:
         for channel in self._channels():
             channel.forget(compacted)
 
+    def reset(self) -> None:
+        """The state was replaced by a later one: nobody has seen what lies between, so every open watch is cut off."""
+        for channel in self._channels():
+            channel.base += len(channel.events) + 1
+            channel.events.clear()
+            channel.lot.unpark_all()
+        self._advanced.unpark_all()
+
     def fail(self, error: Exception) -> None:
         """The store has stopped: everyone who waits, now or later, gets `error`."""
         self._failure = error
