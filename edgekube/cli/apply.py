@@ -22,10 +22,10 @@ CLIENT_MANAGER = "kubectl-client-side-apply"
 SERVER_MANAGER = "kubectl"
 CONFLICTS_MAX = 5  # tries when somebody else writes in between
 HTTP_CONFLICT = 409
+_GO_ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}  # encoding/json's HTML safety
 
 
 def configure(made: argparse.ArgumentParser) -> None:
-    arguments.add_namespace(made)
     arguments.add_files(made, required=True)
     arguments.add_selectors(made, fields=False)
     arguments.add_output(made)
@@ -195,7 +195,7 @@ def with_annotation(obj: Json) -> Json:
     kept = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != LAST_APPLIED}
     # kubectl writes an (empty) annotations map into what it remembers.
     plain = {**obj, "metadata": {**metadata, "annotations": kept}}
-    text = json.dumps(plain, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(plain, separators=(",", ":"), sort_keys=True, ensure_ascii=False).translate(_GO_ESCAPES) + "\n"
     return {**obj, "metadata": {**metadata, "annotations": {**kept, LAST_APPLIED: text}}}
 
 

@@ -25,24 +25,27 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Ours, also for the actions of a verb."""
+    """Ours, also for the actions of a verb: what every verb understands may stand before the action or after it."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**{"formatter_class": Formatter, "allow_abbrev": False, **more})
+        for flags, metavar, help_ in (
+            (("-n", "--namespace"), "NS", "namespace (default: default)"),
+            (("--socket",), "PATH", "the node's socket (or EDGEKUBE_SOCKET)"),
+            (("--request-timeout",), "TIME", "longest wait for one answer, such as 30s"),
+        ):
+            self.add_argument(*flags, metavar=metavar, help=help_, default=argparse.SUPPRESS)
 
 
 def parser(verb: str, description: str) -> Parser:
-    """The parser of one verb, with what every verb understands."""
+    """The parser of one verb."""
     made = Parser(prog=f"edgekube {verb}", description=description)
-    made.add_argument("--socket", metavar="PATH", default="", help="the node's socket (or EDGEKUBE_SOCKET)")
-    made.add_argument("--request-timeout", metavar="TIME", default="", help="longest wait for one answer, such as 30s")
+    made.set_defaults(namespace="", socket="", request_timeout="")
     return made
 
 
-def add_namespace(made: argparse.ArgumentParser, *, every: bool = False) -> None:
-    made.add_argument("-n", "--namespace", metavar="NS", default="", help="namespace (default: default)")
-    if every:
-        made.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace")
+def add_every_namespace(made: argparse.ArgumentParser) -> None:
+    made.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace")
 
 
 def add_files(made: argparse.ArgumentParser, *, required: bool = False) -> None:

@@ -37,7 +37,6 @@ def _add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: s
 def _common(made: argparse.ArgumentParser, *, nested: bool = False) -> None:
     if nested:  # what was given before the kind stays unless given again after it
         made.argument_default = argparse.SUPPRESS
-    made.add_argument("-n", "--namespace", metavar="NS", help="namespace", default=argparse.SUPPRESS if nested else "")
     made.add_argument(
         "-o", "--output", metavar="FORM", help="json|yaml|name|...", default=argparse.SUPPRESS if nested else ""
     )

@@ -90,7 +90,7 @@ def shown(value: Any) -> str:
 
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", nargs="*", metavar="TYPE [NAME...] | TYPE/NAME")
-    arguments.add_namespace(made, every=True)
+    arguments.add_every_namespace(made)
     arguments.add_files(made)
     arguments.add_selectors(made, fields=False)
     made.add_argument("--show-events", nargs="?", const="true", default="true", help="events too (default: true)")

@@ -17,7 +17,7 @@ EVENTS = find("events")[0]
 
 
 def configure(made: argparse.ArgumentParser) -> None:
-    arguments.add_namespace(made, every=True)
+    arguments.add_every_namespace(made)
     made.add_argument("--for", dest="about", metavar="TYPE/NAME", default="", help="of this object only")
     made.add_argument("--types", metavar="TYPES", default="", help="Normal, Warning or both, separated by a comma")
     made.add_argument("-w", "--watch", action="store_true", help="then print them as they come")

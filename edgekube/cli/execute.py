@@ -14,7 +14,6 @@ SPLITS_DASHES = True
 def configure(made: argparse.ArgumentParser) -> None:
     made.usage = "edgekube exec [-it] (POD | TYPE/NAME) [-c NAME] [-n NS] -- COMMAND [ARG...]"
     made.add_argument("what", nargs="*", metavar="POD | TYPE/NAME")
-    arguments.add_namespace(made)
     made.add_argument("-c", "--container", metavar="NAME", default="", help="which container")
     made.add_argument("-i", "--stdin", action="store_true", help="pass standard input on")
     made.add_argument("-t", "--tty", action="store_true", help="with a terminal")

@@ -15,7 +15,6 @@ TYPES = {"clusterip": "ClusterIP", "nodeport": "NodePort", "loadbalancer": "Load
 
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", nargs="*", metavar="TYPE NAME | TYPE/NAME")
-    arguments.add_namespace(made)
     arguments.add_files(made)
     arguments.add_output(made)
     made.add_argument("--name", metavar="NAME", default="", help="of the Service (default: the same)")

@@ -17,7 +17,7 @@ WATCH_GONE = 410
 
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", nargs="*", metavar="TYPE [NAME...] | TYPE/NAME", help="such as pods, deploy/web, svc,ep")
-    arguments.add_namespace(made, every=True)
+    arguments.add_every_namespace(made)
     arguments.add_selectors(made)
     arguments.add_files(made)
     arguments.add_output(made, "json|yaml|wide|name|jsonpath=...|jsonpath-file=...|custom-columns=...")

@@ -17,7 +17,6 @@ FOLLOWS_MAX = 50
 
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", nargs="*", metavar="POD [CONTAINER] | TYPE/NAME")
-    arguments.add_namespace(made)
     arguments.add_selectors(made, fields=False)
     made.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
     made.add_argument("-p", "--previous", action="store_true", help="of the container before the last restart")

@@ -96,17 +96,21 @@ def run(verb: str, module: str, words: Sequence[str]) -> int:
 
 
 def split_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """The verb and everything else, with options before the verb moved after it."""
+    """The verb and everything else, with options before the verb moved to the end (of what is before `--`)."""
     early: list[str] = []
     rest = list(argv)
     while rest and rest[0].startswith("-"):
         word = rest[0]
         if word.partition("=")[0] not in EARLY:
-            return word, early + rest[1:]
+            return word, rest[1:]
         count = 2 if EARLY.get(word) else 1
         early += rest[:count]
         rest = rest[count:]
-    return (rest[0], early + rest[1:]) if rest else ("", early)
+    if not rest:
+        return "", early
+    words = rest[1:]
+    end = words.index("--") if "--" in words else len(words)
+    return rest[0], [*words[:end], *early, *words[end:]]
 
 
 def overview() -> str:

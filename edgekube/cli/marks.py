@@ -15,7 +15,7 @@ Changes = Mapping[str, str | None]
 
 def configure(made: argparse.ArgumentParser, *, done: str) -> None:
     made.add_argument("what", nargs="*", metavar="TYPE NAME... | TYPE/NAME... KEY=VALUE... KEY-...")
-    arguments.add_namespace(made, every=True)
+    arguments.add_every_namespace(made)
     arguments.add_files(made)
     arguments.add_selectors(made)
     arguments.add_output(made)

@@ -16,7 +16,6 @@ TYPES = {"strategic": STRATEGIC_PATCH, "merge": MERGE_PATCH, "json": JSON_PATCH}
 
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", nargs="*", metavar="TYPE NAME | TYPE/NAME")
-    arguments.add_namespace(made)
     arguments.add_files(made)
     made.add_argument("-p", "--patch", metavar="PATCH", default="", help="the patch itself")
     made.add_argument("--patch-file", metavar="FILE", default="", help="a file that holds it")

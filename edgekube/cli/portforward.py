@@ -29,7 +29,6 @@ class Port(NamedTuple):
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", metavar="POD | TYPE/NAME")
     made.add_argument("ports", nargs="+", metavar="[LOCAL:]REMOTE")
-    arguments.add_namespace(made)
     made.add_argument("--address", metavar="ADDR", default="localhost", help="listen there (default: localhost)")
 
 

@@ -40,7 +40,6 @@ class _Action(arguments.Parser):
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
         self.add_argument("what", nargs="*", metavar="TYPE NAME | TYPE/NAME")
-        arguments.add_namespace(self)
         arguments.add_files(self)
         arguments.add_selectors(self, fields=False)
 

@@ -11,7 +11,6 @@ from edgekube.cli.waiting import deadline_in, follow
 
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", nargs="*", metavar="TYPE NAME | TYPE/NAME")
-    arguments.add_namespace(made)
     arguments.add_files(made)
     arguments.add_selectors(made, fields=False)
     made.add_argument("--all", action="store_true", help="every object of the type")

@@ -17,7 +17,7 @@ MEBI = 1024 * 1024
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", choices=["node", "nodes", "no", "pod", "pods", "po"], help="node or pod")
     made.add_argument("name", nargs="?", default="", metavar="NAME")
-    arguments.add_namespace(made, every=True)
+    arguments.add_every_namespace(made)
     arguments.add_selectors(made, fields=False)
     made.add_argument("--containers", action="store_true", help="each container of a pod")
     made.add_argument("--sort-by", choices=["cpu", "memory"], default="", help="the largest first")

@@ -17,7 +17,7 @@ AT_ONCE_SECONDS = 0.001
 
 def configure(made: argparse.ArgumentParser) -> None:
     made.add_argument("what", nargs="*", metavar="TYPE NAME... | TYPE/NAME")
-    arguments.add_namespace(made, every=True)
+    arguments.add_every_namespace(made)
     arguments.add_files(made)
     arguments.add_selectors(made)
     made.add_argument("--all", action="store_true", help="every object of the type")

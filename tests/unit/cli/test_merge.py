@@ -111,10 +111,10 @@ def test_merge_patches_for_kinds_without_a_schema() -> None:
 
 def test_the_annotation_is_kubectls() -> None:
     made = with_annotation(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"b": "1", "a": "ü"}}
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"b": "1>&", "a": "ü"}}
     )
     assert made["metadata"]["annotations"][LAST_APPLIED] == (
-        '{"apiVersion":"v1","data":{"a":"ü","b":"1"},"kind":"ConfigMap","metadata":{"annotations":{},"name":"x"}}\n'
+        '{"apiVersion":"v1","data":{"a":"ü","b":"1\\u003e\\u0026"},"kind":"ConfigMap","metadata":{"annotations":{},"name":"x"}}\n'
     )
 
 

@@ -24,12 +24,13 @@ from edgekube.types.resources import find
     ("words", "verb", "rest"),
     [
         (["get", "pods"], "get", ["pods"]),
-        (["-n", "x", "get", "pods"], "get", ["-n", "x", "pods"]),
+        (["-n", "x", "get", "pods"], "get", ["pods", "-n", "x"]),
         (
-            ["--socket=/s", "--namespace", "x", "logs", "-f", "p"],
+            ["--socket=/s", "--namespace", "x", "logs", "p", "-f"],
             "logs",
-            ["--socket=/s", "--namespace", "x", "-f", "p"],
+            ["p", "-f", "--socket=/s", "--namespace", "x"],
         ),
+        (["-n", "x", "exec", "p", "--", "-n"], "exec", ["p", "-n", "x", "--", "-n"]),
         ([], "", []),
         (["--help"], "--help", []),
     ],
