@@ -29,6 +29,8 @@ _SPECIAL: Final = {
     "k8s.io/apimachinery/pkg/util/intstr.IntOrString": "o",
     "k8s.io/apimachinery/pkg/runtime.RawExtension": "r",
 }
+KUBECTL: Final = Path(sys.executable).with_name("kubectl")
+TABLES: Final = Path(__file__).with_name("tables")
 
 
 class Type:
@@ -181,8 +183,8 @@ def _tag_parts(tag: str) -> list[str]:
     return [part.replace('"', "") for part in tag.split('" ') if ":" in part]
 
 
-def main(argv: list[str]) -> int:
-    kubectl = Path(argv[0]) if argv else Path(sys.executable).with_name("kubectl")
+def texts(kubectl: Path) -> dict[Path, str]:
+    """Every generated table, by its place."""
     tables: dict[str, dict[str, list[str]]] = {}
     for type_ in Binary(kubectl.read_bytes()).types():
         module = module_of(type_.package)
@@ -190,26 +192,33 @@ def main(argv: list[str]) -> int:
             fields = fields_of(type_, module)
             if fields or any("protobuf" in tag for tag, _ in type_.fields):
                 tables.setdefault(module, {})[type_.name.rpartition(".")[2]] = fields
-    folder = Path(__file__).with_name("tables")
-    for module, messages in sorted(tables.items()):
-        lines = [
-            '"""Written by `python -m edgekube.apiserver.protobuf.generate`: change the generator, not this file."""',
-            "",
-            "from typing import Final",
-            "",
-            "MESSAGES: Final[dict[str, str]] = {",
-        ]
-        for name, fields in sorted(messages.items()):
-            text = " ".join(fields)
-            if len(name) + len(text) < 108:
-                lines.append(f'    "{name}": "{text}",')
-                continue
-            short = len(text) <= 110  # what the formatter would join
-            pieces = [text] if short else wrap(text, 104, break_on_hyphens=False, break_long_words=False)
-            lines.append(f'    "{name}": (')
-            lines += [f'        "{piece}{" " if piece is not pieces[-1] else ""}"' for piece in pieces]
-            lines.append("    ),")
-        (folder / f"{module}.py").write_text("\n".join([*lines, "}"]) + "\n")
+    return {TABLES / f"{module}.py": _text_of(messages) for module, messages in sorted(tables.items())}
+
+
+def _text_of(messages: dict[str, list[str]]) -> str:
+    lines = [
+        '"""Written by `python -m edgekube.apiserver.protobuf.generate`: change the generator, not this file."""',
+        "",
+        "from typing import Final",
+        "",
+        "MESSAGES: Final[dict[str, str]] = {",
+    ]
+    for name, fields in sorted(messages.items()):
+        text = " ".join(fields)
+        if len(name) + len(text) < 108:
+            lines.append(f'    "{name}": "{text}",')
+            continue
+        short = len(text) <= 110  # what the formatter would join
+        pieces = [text] if short else wrap(text, 104, break_on_hyphens=False, break_long_words=False)
+        lines.append(f'    "{name}": (')
+        lines += [f'        "{piece}{" " if piece is not pieces[-1] else ""}"' for piece in pieces]
+        lines.append("    ),")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def main(argv: list[str]) -> int:
+    for path, text in texts(Path(argv[0]) if argv else KUBECTL).items():
+        path.write_text(text)
     return 0
 
 
