@@ -1,11 +1,15 @@
-"""One look at a container: exec, HTTP, TCP. Shared by probes and lifecycle hooks (pkg/probe)."""
+"""One look at a container: exec, HTTP, TCP, gRPC. Shared by probes and lifecycle hooks (pkg/probe)."""
 
+import os
 import ssl
 from collections.abc import Sequence
 
 import msgspec
 import trio
 
+from edgekube.kubelet.failures import one_failure
+from edgekube.kubelet.grpc_health import GrpcError, HealthCall
+from edgekube.kubelet.grpc_health import request as grpc_request
 from edgekube.runtime.api import ContainerRuntime, RuntimeFailure
 from edgekube.types.core_v1 import HTTPGetAction, TCPSocketAction
 
@@ -26,7 +30,8 @@ async def exec_check(
 ) -> Outcome:
     """Exit code 0 is success."""
     try:
-        result = await runtime.exec_sync(container_id, command, timeout_seconds=timeout_seconds)
+        with one_failure():
+            result = await runtime.exec_sync(container_id, command, timeout_seconds=timeout_seconds)
     except RuntimeFailure as error:
         return Outcome(False, str(error))
     if result.timed_out:
@@ -48,12 +53,40 @@ async def tcp_check(host: str, port: int, timeout_seconds: float) -> Outcome:
     return Outcome(True)
 
 
+async def grpc_check(host: str, port: int, service: str, timeout_seconds: float) -> Outcome:
+    """SERVING from grpc.health.v1 is success; plain text, as the kubelet asks."""
+    call = HealthCall()
+    try:
+        with trio.fail_after(timeout_seconds):
+            stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=None)
+            try:
+                await stream.send_all(grpc_request(f"{host}:{port}", service, USER_AGENT))
+                while not call.done:
+                    data = await stream.receive_some(HEAD_BYTES_MAX)
+                    if not data:
+                        return Outcome(False, "error: health rpc probe failed: the server closed the connection")
+                    reply = call.feed(data)
+                    if reply:
+                        await stream.send_all(reply)
+            finally:
+                await trio.aclose_forcefully(stream)
+        problem = call.verdict()
+    except trio.TooSlowError:
+        address = f"{host}:{port}"
+        return Outcome(False, f'timeout: failed to connect service "{address}" within {timeout_seconds:g}s')
+    except (OSError, trio.BrokenResourceError) as error:
+        return Outcome(False, f'error: failed to connect service "{host}:{port}": {_cause(error)}')
+    except GrpcError as error:
+        return Outcome(False, f"error: health rpc probe failed: {error}")
+    return Outcome(not problem, problem)
+
+
 def _cause(error: BaseException) -> str:
     """The innermost reason, in the system's words: trio wraps a failed connect in a group."""
     while error.__cause__ is not None or isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error
-    text = getattr(error, "strerror", None) or str(error)
-    return str(text).lower()
+    number = getattr(error, "errno", None)
+    return (os.strerror(number) if isinstance(number, int) and number > 0 else str(error)).lower()
 
 
 async def http_check(action: HTTPGetAction, host: str, port: int, timeout_seconds: float) -> Outcome:

@@ -361,6 +361,7 @@ class Containers:
             pod,
             container,
             status,
+            field_path=self.field_path(pod, container.name),
             changed=self._wake,
             unhealthy=self._on_unhealthy,
             # After a restart of this process a container that was ready stays so until a probe says otherwise.

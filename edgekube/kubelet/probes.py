@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import trio
 
-from edgekube.kubelet.checks import Outcome, exec_check, http_check, port_number, tcp_check
+from edgekube.kubelet.checks import Outcome, exec_check, grpc_check, http_check, port_number, tcp_check
 from edgekube.kubelet.services import Services
 from edgekube.kubelet.spec import AnyContainer
 from edgekube.runtime.api import ContainerStatus
@@ -25,6 +25,7 @@ class Prober:
         container: AnyContainer,
         status: ContainerStatus,
         *,
+        field_path: str,
         changed: Callable[[], None],
         unhealthy: Callable[[str, str], None],
         was_started: bool,
@@ -34,6 +35,7 @@ class Prober:
         self._pod = pod
         self._container = container
         self._status = status
+        self._field_path = field_path
         self._changed = changed
         self._unhealthy = unhealthy
         self.started = container.startupProbe is None or was_started
@@ -106,19 +108,15 @@ class Prober:
             await trio.sleep(max(probe.periodSeconds, 1))
 
     def _warn(self, kind: str, outcome: Outcome) -> None:
-        name = self._container.name
-        self._services.events.event(
-            self._pod,
-            "Warning",
-            "Unhealthy",
-            f"{kind} probe failed: {outcome.message}",
-            field_path=f"spec.containers{{{name}}}",
-        )
+        words = f"{kind} probe failed: {outcome.message}"
+        self._services.events.event(self._pod, "Warning", "Unhealthy", words, field_path=self._field_path)
 
     async def _once(self, probe: Probe) -> Outcome:
         timeout = float(max(probe.timeoutSeconds, 1))
         if probe.exec is not None:
             return await exec_check(self._services.runtime, self._status.spec.id, probe.exec.command, timeout)
+        if probe.grpc is not None:
+            return await grpc_check(self._address(), probe.grpc.port, probe.grpc.service or "", timeout)
         action = probe.httpGet or probe.tcpSocket
         if action is None:
             return Outcome(True)
