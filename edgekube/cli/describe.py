@@ -9,7 +9,7 @@ from typing import Any
 from edgekube.cli import arguments, kinds
 from edgekube.cli.ages import local
 from edgekube.cli.api import Api, Json, path_of
-from edgekube.cli.errors import FAILED, OK, CliError, StatusError, describe
+from edgekube.cli.errors import FAILED, OK, StatusError, describe
 from edgekube.cli.events import events_of, seen
 from edgekube.cli.selection import Chosen
 from edgekube.cli.tables import Columns
@@ -107,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
         except StatusError as error:
             failed = True
             print(describe(error), file=sys.stderr)
-    print("\n\n\n".join(texts))
+    if texts:
+        print("\n\n\n".join(texts))
     return FAILED if failed else OK
 
 
@@ -131,7 +132,7 @@ def _objects(api: Api, args: argparse.Namespace) -> list[Chosen]:
             out += [Chosen(row, i["metadata"].get("namespace") or "", i["metadata"]["name"], i) for i in found]
     if not out:
         where = f" in {namespace} namespace" if namespace else ""
-        raise CliError(f"No resources found{where}.")
+        print(f"No resources found{where}.", file=sys.stderr)
     return out
 
 

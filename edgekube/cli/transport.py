@@ -13,6 +13,7 @@ from edgekube.cli.errors import CliError
 
 DEFAULT_SOCKET: Final = "/run/edgekube/edgekube.sock"
 HEAD_BYTES_MAX: Final = 64 * 1024
+CHUNK_DIGITS_MAX: Final = 8
 _RECEIVE_BYTES: Final = 64 * 1024
 _NO_BODY: Final = (204, 304)
 
@@ -70,7 +71,10 @@ class Response:
             self.done = not data
             return data
         if self._mode == "chunked" and not self._rest:
-            size = int(connection.line().partition(b";")[0], 16)
+            text = connection.line().partition(b";")[0].strip()
+            if not text or len(text) > CHUNK_DIGITS_MAX or text.strip(b"0123456789abcdefABCDEF"):
+                raise ConnectionLost("the node's answer is garbled: are both of the same version?")
+            size = int(text, 16)
             if not size:
                 while connection.line():
                     pass
@@ -140,20 +144,20 @@ class Connection:
             self._socket = self._open()
         try:
             self._socket.sendall(message)
-            while True:
-                version, _, rest = self.line().decode("latin-1").partition(" ")
-                if not version.startswith("HTTP/1."):
-                    raise CliError(f"what answers at {self.path} is no EdgeKube node")
-                headers: dict[str, str] = {}
-                while line := self.line():
-                    name, _, value = line.decode("latin-1").partition(":")
-                    name, value = name.strip().lower(), value.strip()
-                    headers[name] = f"{headers[name]}\n{value}" if name == "warning" and name in headers else value
-                status = int(rest[:3])
-                if status != 100:
-                    break
         except TimeoutError:
             raise self._late() from None
+        while True:
+            version, _, rest = self.line().decode("latin-1").partition(" ")
+            if not version.startswith("HTTP/1.") or not rest[:3].isdecimal():
+                raise CliError(f"what answers at {self.path} is no EdgeKube node")
+            headers: dict[str, str] = {}
+            while line := self.line():
+                name, _, value = line.decode("latin-1").partition(":")
+                name, value = name.strip().lower(), value.strip()
+                headers[name] = f"{headers[name]}\n{value}" if name == "warning" and name in headers else value
+            status = int(rest[:3])
+            if status != 100:
+                break
         response = Response(self, status, headers)
         if headers.get("connection", "").lower() == "close" and response.done:
             self.close()
@@ -173,17 +177,12 @@ class Connection:
         if self._buffer:
             data, self._buffer = self._buffer[:limit], self._buffer[limit:]
             return data
-        assert self._socket is not None
-        try:
-            return self._socket.recv(min(limit, _RECEIVE_BYTES))
-        except TimeoutError:
-            raise self._late() from None
+        return self._receive(min(limit, _RECEIVE_BYTES))
 
     def line(self) -> bytes:
         """One line, without its CRLF."""
-        assert self._socket is not None
         while b"\n" not in self._buffer:
-            data = self._socket.recv(_RECEIVE_BYTES)
+            data = self._receive(_RECEIVE_BYTES)
             if not data:
                 raise ConnectionLost(f"the node at {self.path} closed the connection: is it being stopped?")
             self._buffer += data
@@ -191,6 +190,15 @@ class Connection:
                 raise CliError(f"what answers at {self.path} is no EdgeKube node")
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.rstrip(b"\r")
+
+    def _receive(self, limit: int) -> bytes:
+        assert self._socket is not None
+        try:
+            return self._socket.recv(limit)
+        except TimeoutError:
+            raise self._late() from None
+        except ConnectionResetError:
+            return b""
 
     def _open(self) -> socket.socket:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

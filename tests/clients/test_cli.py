@@ -235,7 +235,7 @@ def test_scale_and_wait(cli: Cli, web: str) -> None:
     assert "condition met" in cli("wait", "--for=condition=Available", web, "--timeout=30s")
     code, _, err = cli.status("wait", "--for=condition=Nosuch", web, "--timeout=1s")
     assert code == 1
-    assert "timed out" in err
+    assert err == "error: timed out waiting for the condition on deployments/web\n"
 
 
 def test_labels_annotations_and_patches(cli: Cli) -> None:

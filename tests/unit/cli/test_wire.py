@@ -12,7 +12,7 @@ from wsproto.events import BytesMessage
 
 from edgekube.cli import remote
 from edgekube.cli.errors import CliError, StatusError
-from edgekube.cli.transport import Connection, ConnectionLost, Response
+from edgekube.cli.transport import Connection, ConnectionLost, NoAnswer, Response
 from edgekube.cli.websocket import BINARY, CLOSE, PING, Frames, frame
 
 
@@ -107,3 +107,33 @@ def test_outcomes_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exit code 7" in capsys.readouterr().err
     with pytest.raises(StatusError):
         remote.exit_code({"status": "Failure", "reason": "NotFound", "message": "no"})
+
+
+class Silent:
+    """A socket on which nothing comes in time, or which the other side has reset."""
+
+    def __init__(self, error: type[OSError]) -> None:
+        self._error = error
+
+    def recv(self, limit: int) -> bytes:
+        raise self._error
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("error", "expected"), [(TimeoutError, NoAnswer), (ConnectionResetError, ConnectionLost)])
+@pytest.mark.parametrize("headers", [{"transfer-encoding": "chunked"}, {"content-length": "5"}])
+def test_silence_and_resets_are_errors_a_person_can_read(
+    error: type[OSError], expected: type[CliError], headers: dict[str, str]
+) -> None:
+    connection = Connection("/nowhere", timeout=1.0)
+    connection._socket = Silent(error)  # type: ignore[assignment]
+    with pytest.raises(expected):
+        Response(connection, 200, headers).read()
+
+
+@pytest.mark.parametrize("size", [b"", b"-1", b"0x5", b"ffffffffff", b"zz"])
+def test_garbled_chunks_are_refused(size: bytes) -> None:
+    with pytest.raises(ConnectionLost, match="garbled"):
+        answer([size + b"\r\nabc\r\n"], {"transfer-encoding": "chunked"}).read()
