@@ -18,6 +18,7 @@ import msgspec
 DATA_DIR = Path("/var/lib/edgekube")
 RUN_DIR = Path("/run/edgekube")
 CONFIG_FILE = Path("/etc/edgekube/config.yaml")
+SMALLEST_PREFIX = 28
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -171,8 +172,9 @@ def complete(config: NodeConfig) -> NodeConfig:
             ) from None
     if networks["cluster_cidr"].overlaps(networks["service_cidr"]):
         raise ConfigFailure("cluster-cidr and service-cidr overlap: choose two separate networks")
-    if networks["service_cidr"].prefixlen > 28:
-        raise ConfigFailure("service-cidr must have room for 16 addresses or more")
+    for option, network in networks.items():
+        if network.prefixlen > SMALLEST_PREFIX:
+            raise ConfigFailure(f"{option.replace('_', '-')} {network} must have room for 16 addresses or more")
     try:
         config.listen_address[1]
         low, high = config.node_ports
@@ -180,7 +182,8 @@ def complete(config: NodeConfig) -> NodeConfig:
             raise ValueError
     except ValueError:
         raise ConfigFailure("listen must be ADDRESS:PORT and service-node-port-range FIRST-LAST") from None
-    address = config.node_ip or outward_address()
+    # A node without any network is its own: the pod bridge's address is one its pods and itself can reach.
+    address = config.node_ip or outward_address() or str(config.pod_cidr[1])
     try:
         ipaddress.ip_address(address)
     except ValueError:
@@ -199,7 +202,7 @@ def complete(config: NodeConfig) -> NodeConfig:
 
 
 def outward_address() -> str:
-    """The address of the default route's link; without one the first that is not loopback, else loopback.
+    """The address of the default route's link; without one the host name's that is not loopback, else "".
 
     Connecting a UDP socket sends nothing: it only asks the kernel which source address it would take.
     """
@@ -209,7 +212,8 @@ def outward_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             pass
-    for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET):
-        if not str(info[4][0]).startswith("127."):
-            return str(info[4][0])
-    return "127.0.0.1"
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+    except OSError:
+        found = []
+    return next((str(info[4][0]) for info in found if not str(info[4][0]).startswith("127.")), "")
