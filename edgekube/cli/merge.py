@@ -101,7 +101,12 @@ def _merge_list(
         return
     if not all(isinstance(each, Mapping) and key in each for each in (*modified, *current)):
         if not same(modified, current):
-            patch[name] = [{"$patch": "replace"}, *modified]
+            patch[name] = [*modified, {"$patch": "replace"}]
+        return
+    if any(len({each[key] for each in items}) < len(items) for items in (modified, current)):
+        # Port 53 for TCP and for UDP: the key names no single element, so the list is one value.
+        if not _satisfied(modified, current, field):
+            patch[name] = [*modified, {"$patch": "replace"}]
         return
     have = {each[key]: each for each in current}
     was = {each[key]: each for each in original if isinstance(each, Mapping) and key in each}
@@ -124,6 +129,14 @@ def _merge_list(
         if changes:
             patch[name] = changes
         patch[f"$setElementOrder/{name}"] = [{key: each} for each in wanted_keys]
+
+
+def _satisfied(modified: Sequence[Any], current: Sequence[Any], field: Field) -> bool:
+    """Whether each element wanted is there, whatever the server added to it, in this order and nothing else."""
+    return len(modified) == len(current) and not any(
+        each[field.merge_key] != have[field.merge_key] or strategic({}, each, have, field.inner)
+        for each, have in zip(modified, current, strict=True)
+    )
 
 
 def same(a: Any, b: Any) -> bool:

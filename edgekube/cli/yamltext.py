@@ -13,7 +13,7 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class Loader(_Loader):  # type: ignore[misc]
-    """Dates and base-60 numbers (`22:22`) stay text; `1e3` is a number; keys are text."""
+    """Dates and base-60 numbers (`22:22`) stay text; `1e3` is a number, `y` a truth; keys are text."""
 
 
 class Dumper(_Dumper):  # type: ignore[misc]
@@ -24,11 +24,17 @@ class Dumper(_Dumper):  # type: ignore[misc]
 
 
 _STRING = "tag:yaml.org,2002:str"
-_KEPT = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+_KEPT = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+_TRUE = frozenset({"y", "yes", "true", "on"})
 Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rows if tag in _KEPT]
     for first, rows in _Loader.yaml_implicit_resolvers.items()
 }
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool",
+    re.compile(r"(y|Y|yes|Yes|YES|on|On|ON|true|True|TRUE|n|N|no|No|NO|off|Off|OFF|false|False|FALSE)$"),
+    list("yYnNtTfFoO"),
+)
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int",
     re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
@@ -61,6 +67,10 @@ def _integer(loader: Any, node: Any) -> int:
     return sign * int(digits, 8 if len(digits) > 1 and digits[0] == "0" else 10)
 
 
+def _bool(loader: Any, node: Any) -> bool:
+    return loader.construct_scalar(node).lower() in _TRUE
+
+
 def _float(loader: Any, node: Any) -> float:
     return float(loader.construct_scalar(node))
 
@@ -69,12 +79,13 @@ def _text(dumper: Any, value: str) -> Any:
     style = None
     if "\n" in value:
         style = "|"
-    elif dumper.resolve(yaml.ScalarNode, value, (True, False)) != _STRING:
+    elif value in ("y", "Y", "n", "N") or dumper.resolve(yaml.ScalarNode, value, (True, False)) != _STRING:
         style = '"'  # as Go's library quotes what would be read as something else
     return dumper.represent_scalar(_STRING, value, style=style)
 
 
 Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+Loader.add_constructor("tag:yaml.org,2002:bool", _bool)
 Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 Loader.add_constructor("tag:yaml.org,2002:float", _float)
 Dumper.add_representer(str, _text)

@@ -55,6 +55,20 @@ def test_what_others_set_stays() -> None:
     }
 
 
+PORTS = [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}]
+
+
+def test_elements_that_share_a_key_are_one_value() -> None:
+    """DNS: both ports have the merge key 53."""
+    live = deployment(containers=[{"name": "a", "ports": PORTS}])
+    wanted = deployment(containers=[{"name": "a", "ports": [PORTS[0], {"containerPort": 53}]}])
+    assert strategic(wanted, wanted, live, DEPLOYMENT) == {}
+    turned = deployment(containers=[{"name": "a", "ports": PORTS[::-1]}])
+    patch = strategic(wanted, turned, live, DEPLOYMENT)
+    result = strategic_merge(copy.deepcopy(live), patch, schema_of(Deployment))
+    assert result == turned
+
+
 def test_changing_the_strategy_drops_its_other_fields() -> None:
     live = {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}}
     patch = strategic({}, {"spec": {"strategy": {"type": "Recreate"}}}, live, DEPLOYMENT)

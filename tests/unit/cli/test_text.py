@@ -106,9 +106,9 @@ def test_yaml_scalars_mean_what_they_mean_to_kubectl(text: str, value: object) -
 
 
 def test_yaml_merges_and_keys_of_any_scalar() -> None:
-    text = "base: &b {x: 1}\nmade: {<<: *b, y: 2}\n80: port\ntrue: word\n---\n---\nkind: Second\n"
+    text = "base: &b {x: 1}\nmade: {<<: *b, z: 2}\n80: port\ntrue: word\n---\n---\nkind: Second\n"
     assert load_all(text, "test") == [
-        {"base": {"x": 1}, "made": {"x": 1, "y": 2}, "80": "port", "true": "word"},
+        {"base": {"x": 1}, "made": {"x": 1, "z": 2}, "80": "port", "true": "word"},
         {"kind": "Second"},
     ]
 
@@ -123,6 +123,8 @@ def test_yaml_comes_back_as_it_was() -> None:
         "g": "2026-01-01",
         "h": 1.5,
         "i": "0x1",
+        "yy": "y",
+        "y": "n",
     }
     assert load_all(dump(value), "test") == [value]
     assert 'a: "1"\n' in dump(value)
