@@ -8,33 +8,35 @@ import msgspec
 from edgekube.client.api import Key
 from edgekube.client.patches import merge_patch
 from edgekube.controllers import rollout
+from edgekube.controllers.deploystatus import condition_of, counted, has_deadline, progressed, with_condition
 from edgekube.controllers.framework import Context, Watch
-from edgekube.controllers.owners import claim, controller_of, index_by_controller, owned_by, owner_keys, owner_reference
-from edgekube.controllers.rollout import replicas_of, wanted_replicas
-from edgekube.types.apps_v1 import (
-    Deployment,
-    DeploymentCondition,
-    DeploymentStatus,
-    ReplicaSet,
-    ReplicaSetSpec,
+from edgekube.controllers.owners import (
+    claim,
+    controller_of,
+    index_by_controller,
+    namespace_terminating,
+    owned_by,
+    owner_keys,
+    owner_reference,
 )
+from edgekube.controllers.rollout import replicas_of, wanted_replicas
+from edgekube.types.apps_v1 import Deployment, ReplicaSet, ReplicaSetSpec
 from edgekube.types.core_v1 import Pod, PodTemplateSpec
 from edgekube.types.hashing import hash_of
 from edgekube.types.meta_v1 import LabelSelector, ObjectMeta
 from edgekube.types.status import ApiError
-from edgekube.types.time import format_time, parse_time
+from edgekube.types.time import format_time
 
 API_VERSION, KIND = "apps/v1", "Deployment"
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
-DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
 # Annotations that describe the Deployment object itself and not what it rolls out.
 NOT_COPIED = {
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
     REVISION_HISTORY,
-    DESIRED_REPLICAS,
+    rollout.DESIRED_REPLICAS,
     rollout.MAX_REPLICAS,
     "deprecated.deployment.rollback.to",
 }
@@ -77,34 +79,52 @@ class DeploymentController:
             return None
         sets = await claim(context.client, ReplicaSet, self._sets, deployment, API_VERSION, KIND, spec.selector)
         if deployment.metadata.deletionTimestamp:
-            return await self._write_status(deployment, sets)
+            return await self._write_status(deployment, sets, rolls=False)
         new = find_new(deployment, sets)
         if spec.paused or self._is_scaling(deployment, sets):
-            if new is not None and not spec.paused:
+            if new is not None:
                 new = await self._annotate(deployment, new, sets)
-            sets = await self._scale(deployment, sets, rollout.proportional(deployment, sets))
-        else:
+                sets = [new, *(rs for rs in sets if rs.metadata.uid != new.metadata.uid)]
+            sets = await self._scale(deployment, sets, rollout.proportional(deployment, new, sets))
+            if spec.paused:
+                await self._clean_up(deployment, sets, new.metadata.uid if new is not None else "")
+            return await self._write_status(deployment, sets, rolls=False)
+        if spec.strategy.type == "Recreate" and await self._stop_old(deployment, new, sets):
+            return await self._write_status(deployment, sets, rolls=True)
+        if new is None:
+            new = await self._create_new(deployment, sets)
             if new is None:
-                new = await self._create_new(deployment, sets)
-                if new is None:
-                    return 0.1
-            else:
-                new = await self._annotate(deployment, new, sets)
-            old = [rs for rs in sets if rs.metadata.uid != new.metadata.uid]
-            if spec.strategy.type == "Recreate":
-                left = sum(len(owned_by(self._pods, rs.metadata.uid)) for rs in old)
-                scales = rollout.recreate(deployment, new, old, left)
-            else:
-                scales = rollout.rolling(deployment, new, old)
-            sets = await self._scale(deployment, [new, *old], scales)
-            await self._clean_up(deployment, sets, new.metadata.uid)
-        return await self._write_status(deployment, sets)
+                return None  # the collision count changed, which brings us back
+        else:
+            new = await self._annotate(deployment, new, sets)
+        old = [rs for rs in sets if rs.metadata.uid != new.metadata.uid]
+        if spec.strategy.type == "Recreate":
+            scales = rollout.grow(deployment, new)
+        else:
+            scales = rollout.rolling(deployment, new, old)
+        sets = await self._scale(deployment, [new, *old], scales)
+        await self._clean_up(deployment, sets, new.metadata.uid)
+        return await self._write_status(deployment, sets, rolls=True)
+
+    async def _stop_old(self, deployment: Deployment, new: ReplicaSet | None, sets: Sequence[ReplicaSet]) -> bool:
+        """Recreate: whether old pods are still there, which have been told to go, before the first new one may come."""
+        old = [rs for rs in sets if new is None or rs.metadata.uid != new.metadata.uid]
+        scales = {rs.metadata.name: 0 for rs in old if replicas_of(rs)}
+        if scales:
+            await self._scale(deployment, old, scales)
+            return True
+        return any(
+            pod.status.phase not in ("Succeeded", "Failed")
+            for rs in old
+            for pod in owned_by(self._pods, rs.metadata.uid)
+        )
 
     def _is_scaling(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> bool:
         """spec.replicas changed since a living set was last annotated with it."""
         wanted = str(wanted_replicas(deployment))
         return any(
-            replicas_of(rs) > 0 and rs.metadata.annotations.get(DESIRED_REPLICAS, wanted) != wanted for rs in sets
+            replicas_of(rs) > 0 and rs.metadata.annotations.get(rollout.DESIRED_REPLICAS, wanted) != wanted
+            for rs in sets
         )
 
     async def _create_new(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> ReplicaSet | None:
@@ -112,11 +132,7 @@ class DeploymentController:
         meta, spec = deployment.metadata, deployment.spec
         digest = hash_of(spec.template, deployment.status.collisionCount)
         name = f"{meta.name}-{digest}"
-        surge, _ = rollout.bounds(deployment)
-        room = wanted_replicas(deployment) + surge - sum(replicas_of(rs) for rs in sets)
-        replicas = min(wanted_replicas(deployment), max(0, room))
-        if spec.strategy.type == "Recreate" and any(replicas_of(rs) for rs in sets):
-            replicas = 0
+        replicas = rollout.first_size(deployment, sets)
         labels = {**spec.template.metadata.labels, HASH_LABEL: digest}
         template_meta = msgspec.structs.replace(spec.template.metadata, labels=labels)
         selector = spec.selector or LabelSelector()
@@ -140,16 +156,19 @@ class DeploymentController:
         try:
             created = await self._context.client.create(rs)
         except ApiError as error:
-            existing = self._sets.get(meta.namespace, name)
-            if error.code == 409 and existing is not None:
+            existing: ReplicaSet | None = self._sets.get(meta.namespace, name)
+            if error.reason == "AlreadyExists" and existing is not None:
                 owner = controller_of(existing)
-                if owner is None or owner.uid != meta.uid or not same_template(existing, deployment):
-                    await self._patch_status(
-                        deployment, {"collisionCount": (deployment.status.collisionCount or 0) + 1}
-                    )
+                if owner is not None and owner.uid == meta.uid and same_template(existing, deployment):
+                    return existing
+                count = (deployment.status.collisionCount or 0) + 1
+                await self._patch_status(deployment, {"collisionCount": count})
                 return None
+            if namespace_terminating(error):
+                raise
             words = f'Failed to create new replica set "{name}": {error}'
             await self._set_progressing(deployment, "False", "ReplicaSetCreateError", words)
+            self._context.events.event(deployment, "Warning", "ReplicaSetCreateError", words)
             raise
         if replicas:
             words = f"Scaled up replica set {name} from 0 to {replicas}"
@@ -164,20 +183,19 @@ class DeploymentController:
     def _bookkeeping(self, deployment: Deployment, revision: str) -> dict[str, str]:
         surge, _ = rollout.bounds(deployment)
         wanted = wanted_replicas(deployment)
-        return {DESIRED_REPLICAS: str(wanted), rollout.MAX_REPLICAS: str(wanted + surge), REVISION: revision}
+        return {rollout.DESIRED_REPLICAS: str(wanted), rollout.MAX_REPLICAS: str(wanted + surge), REVISION: revision}
 
     async def _annotate(self, deployment: Deployment, new: ReplicaSet, sets: Sequence[ReplicaSet]) -> ReplicaSet:
         """A set that is current again after a rollback gets the next revision number."""
-        others = [rs for rs in sets if rs.metadata.uid != new.metadata.uid]
-        revision = new.metadata.annotations.get(REVISION, "0")
-        latest = next_revision(others)
+        revision = revision_of(new)
+        latest = next_revision([rs for rs in sets if rs.metadata.uid != new.metadata.uid])
         wanted = dict(self._copied(deployment))
-        if int(revision or 0) < latest:
+        if revision < latest:
             past = new.metadata.annotations.get(REVISION_HISTORY, "")
-            if revision not in ("", "0"):
-                wanted[REVISION_HISTORY] = f"{past},{revision}" if past else revision
+            if revision:
+                wanted[REVISION_HISTORY] = f"{past},{revision}" if past else str(revision)
             wanted[REVISION] = str(latest)
-            revision = str(latest)
+            revision = latest
         changed: dict[str, Any] = {}
         if any(new.metadata.annotations.get(k) != v for k, v in wanted.items()):
             changed["metadata"] = {"annotations": wanted}
@@ -186,9 +204,10 @@ class DeploymentController:
         if changed:
             meta = new.metadata
             new = await self._context.client.patch(ReplicaSet, meta.name, meta.namespace, patch=changed)
+        if condition_of(deployment.status, "Progressing") is None:
             words = f'Found new replica set "{new.metadata.name}"'
             await self._set_progressing(deployment, "True", "FoundNewReplicaSet", words)
-        await self._set_revision(deployment, revision)
+        await self._set_revision(deployment, str(revision))
         return new
 
     async def _set_revision(self, deployment: Deployment, revision: str) -> None:
@@ -234,30 +253,41 @@ class DeploymentController:
             and rs.status.observedGeneration >= rs.metadata.generation
             and not rs.metadata.deletionTimestamp
         ]
-        empty.sort(key=lambda rs: int(rs.metadata.annotations.get(REVISION, "0") or 0))
+        empty.sort(key=revision_of)
         for rs in empty[: max(0, len(empty) - limit)]:
             meta = rs.metadata
             await self._context.client.delete(ReplicaSet, meta.name, meta.namespace, uid=meta.uid)
 
     async def _set_progressing(self, deployment: Deployment, status: str, reason: str, message: str) -> None:
+        if not has_deadline(deployment):
+            return
         current = self._deployments.get(deployment.metadata.namespace, deployment.metadata.name) or deployment
         now = format_time(self._context.now())
         updated = with_condition(current.status, "Progressing", status, reason, message, now)
-        if updated != current.status.conditions:
-            await self._patch_status(current, {"conditions": [msgspec.to_builtins(c) for c in updated]})
+        if updated != current.status:
+            await self._patch_status(current, {"conditions": [msgspec.to_builtins(c) for c in updated.conditions]})
 
     async def _patch_status(self, deployment: Deployment, status: dict[str, Any]) -> None:
         meta = deployment.metadata
         patch = {"metadata": {"uid": meta.uid}, "status": status}
         await self._context.client.patch(Deployment, meta.name, meta.namespace, patch=patch, subresource="status")
 
-    async def _write_status(self, deployment: Deployment, sets: Sequence[ReplicaSet]) -> float | None:
-        """Counts and conditions; returns when the progress deadline should be looked at."""
+    async def _write_status(self, deployment: Deployment, sets: Sequence[ReplicaSet], *, rolls: bool) -> float | None:
+        """Counts and conditions; returns when the progress deadline should be looked at. `rolls`: progress is judged,
+        which a Deployment that is paused, being scaled or deleted is spared.
+        """
         current = self._deployments.get(deployment.metadata.namespace, deployment.metadata.name)
         if current is None or current.metadata.uid != deployment.metadata.uid:
             return None
+        if current.metadata.generation != deployment.metadata.generation:
+            return None  # what was done here was done for an older spec; the newer one is queued
         fresh = [self._sets.get(rs.metadata.namespace, rs.metadata.name) or rs for rs in sets]
-        status, again = deployment_status(current, fresh, self._context.now().timestamp())
+        new, now = find_new(current, fresh), self._context.now().timestamp()
+        again: float | None = None
+        if rolls:
+            status, again = progressed(current, fresh, new, now)
+        else:
+            status = counted(current, fresh, new, now)
         if status != current.status:
             await self._patch_status(current, merge_patch(current.status, status))
         return again
@@ -280,105 +310,11 @@ def find_new(deployment: Deployment, sets: Sequence[ReplicaSet]) -> ReplicaSet |
     return None
 
 
+def revision_of(rs: ReplicaSet) -> int:
+    """0 when there is none, or nothing that could be one."""
+    text = rs.metadata.annotations.get(REVISION, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
 def next_revision(sets: Sequence[ReplicaSet]) -> int:
-    return max((int(rs.metadata.annotations.get(REVISION, "0") or 0) for rs in sets), default=0) + 1
-
-
-def with_condition(
-    status: DeploymentStatus, type_: str, value: str, reason: str, message: str, now: str
-) -> tuple[DeploymentCondition, ...]:
-    """The conditions with one set; an unchanged status and reason keeps its times and its place."""
-    old = next((c for c in status.conditions if c.type == type_), None)
-    if old is not None and (old.status, old.reason) == (value, reason):
-        return status.conditions
-    condition = DeploymentCondition(
-        type=type_,
-        status=value,
-        reason=reason,
-        message=message,
-        lastUpdateTime=now,
-        lastTransitionTime=old.lastTransitionTime if old is not None and old.status == value else now,
-    )
-    return (*(c for c in status.conditions if c.type != type_), condition)
-
-
-def deployment_status(
-    deployment: Deployment, sets: Sequence[ReplicaSet], now: float
-) -> tuple[DeploymentStatus, float | None]:
-    """The whole status, and in how many seconds the progress deadline ends (sync.go, progress.go)."""
-    new = find_new(deployment, sets)
-    stamp = format_time(now)
-    available = sum(rs.status.availableReplicas for rs in sets)
-    replicas = sum(rs.status.replicas for rs in sets)
-    before = deployment.status
-    status = msgspec.structs.replace(
-        before,
-        observedGeneration=deployment.metadata.generation,
-        replicas=replicas,
-        updatedReplicas=new.status.replicas if new is not None else 0,
-        readyReplicas=sum(rs.status.readyReplicas for rs in sets),
-        availableReplicas=available,
-        unavailableReplicas=max(0, sum(replicas_of(rs) for rs in sets) - available),
-    )
-    _, unavailable_max = rollout.bounds(deployment)
-    if available >= wanted_replicas(deployment) - unavailable_max:
-        words = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
-    else:
-        words = ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
-    status = msgspec.structs.replace(status, conditions=with_condition(status, "Available", *words, stamp))
-    failures = [c for rs in sets for c in rs.status.conditions if c.type == "ReplicaFailure" and c.status == "True"]
-    if failures:
-        conditions = with_condition(status, "ReplicaFailure", "True", failures[0].reason, failures[0].message, stamp)
-    else:
-        conditions = tuple(c for c in status.conditions if c.type != "ReplicaFailure")
-    status = msgspec.structs.replace(status, conditions=conditions)
-    return _progress(deployment, before, status, new, now)
-
-
-def _progress(
-    deployment: Deployment, before: DeploymentStatus, status: DeploymentStatus, new: ReplicaSet | None, now: float
-) -> tuple[DeploymentStatus, float | None]:
-    limit = deployment.spec.progressDeadlineSeconds
-    old = next((c for c in status.conditions if c.type == "Progressing"), None)
-    stamp = format_time(now)
-    name = new.metadata.name if new is not None else deployment.metadata.name
-    what = "ReplicaSet" if new is not None else "Deployment"
-
-    def with_progress(value: str, reason: str, message: str, fresh: bool) -> DeploymentStatus:
-        base = status
-        if fresh and old is not None and (old.status, old.reason) == (value, reason):
-            moved = msgspec.structs.replace(old, lastUpdateTime=stamp, message=message)
-            others = (*(c for c in status.conditions if c.type != "Progressing"), moved)
-            return msgspec.structs.replace(status, conditions=others)
-        return msgspec.structs.replace(
-            base, conditions=with_condition(base, "Progressing", value, reason, message, stamp)
-        )
-
-    if limit is None or limit >= 2**31 - 1:
-        return status, None
-    if deployment.spec.paused:
-        return with_progress("Unknown", "DeploymentPaused", "Deployment is paused", False), None
-    if old is not None and old.reason == "DeploymentPaused":
-        return with_progress("Unknown", "DeploymentResumed", "Deployment is resumed", False), limit
-    done = rollout.complete(msgspec.structs.replace(deployment, status=status))
-    if done:
-        return with_progress(
-            "True", "NewReplicaSetAvailable", f'{what} "{name}" has successfully progressed.', False
-        ), None
-    progressed = (
-        status.updatedReplicas > before.updatedReplicas
-        or status.readyReplicas > before.readyReplicas
-        or status.availableReplicas > before.availableReplicas
-        or status.replicas - status.updatedReplicas < before.replicas - before.updatedReplicas
-    )
-    if progressed:
-        return with_progress("True", "ReplicaSetUpdated", f'{what} "{name}" is progressing.', True), float(limit)
-    if old is None or old.reason == "NewReplicaSetAvailable":
-        if old is not None:
-            return status, None
-        return with_progress("True", "ReplicaSetUpdated", f'{what} "{name}" is progressing.', True), float(limit)
-    left = parse_time(old.lastUpdateTime) + limit - now
-    if left <= 0:
-        words = f'{what} "{name}" has timed out progressing.'
-        return with_progress("False", "ProgressDeadlineExceeded", words, False), None
-    return status, left + 0.1
+    return max(map(revision_of, sets), default=0) + 1

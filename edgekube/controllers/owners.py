@@ -75,8 +75,8 @@ async def claim(
 ) -> list[T]:
     """The objects an owner manages: adopts matching orphans, releases its own that no longer match.
 
-    ControllerRefManager's rules: an owner being deleted adopts nothing, and nothing that is being deleted is adopted
-    or released.
+    ControllerRefManager's rules: an owner being deleted adopts and releases nothing, and nothing that is being deleted
+    is adopted.
     """
     matches = from_label_selector(selector).matches
     result: list[T] = []
@@ -84,7 +84,7 @@ async def claim(
     for obj in owned_by(informer, meta.uid):
         if matches(obj.metadata.labels):
             result.append(obj)
-        elif not obj.metadata.deletionTimestamp:
+        elif not meta.deletionTimestamp:
             refs = [msgspec.to_builtins(r) for r in obj.metadata.ownerReferences if r.uid != meta.uid]
             await _patch_quietly(client, cls, obj, {"ownerReferences": refs or None})
     if meta.deletionTimestamp:
@@ -94,7 +94,9 @@ async def claim(
             continue
         ref = msgspec.to_builtins(owner_reference(owner, api_version, kind))
         refs = [*(msgspec.to_builtins(r) for r in obj.metadata.ownerReferences), ref]
-        adopted = await _patch_quietly(client, cls, obj, {"ownerReferences": refs})
+        # The version guards against another owner that adopts it at the same time.
+        version = obj.metadata.resourceVersion
+        adopted = await _patch_quietly(client, cls, obj, {"ownerReferences": refs, "resourceVersion": version})
         if adopted is not None:
             result.append(adopted)
     return result
@@ -131,6 +133,17 @@ def pod_from_template(
     )
 
 
+def namespace_terminating(error: ApiError) -> bool:
+    """Whether nothing can be created because the namespace is going: no failure of anybody's, and no event's worth."""
+    details = error.status.details
+    return details is not None and any(cause.reason == "NamespaceTerminating" for cause in details.causes)
+
+
+def is_terminating(pod: Pod) -> bool:
+    """On its way out, and not ended yet."""
+    return bool(pod.metadata.deletionTimestamp) and pod.status.phase not in ("Succeeded", "Failed")
+
+
 def is_active(pod: Pod) -> bool:
     """Neither finished nor being deleted."""
     return pod.status.phase not in ("Succeeded", "Failed") and not pod.metadata.deletionTimestamp
@@ -152,6 +165,14 @@ def is_available(pod: Pod, min_ready_seconds: int, now: float) -> bool:
     """Ready for at least `min_ready_seconds`."""
     since = ready_since(pod)
     return since is not None and (min_ready_seconds == 0 or since + min_ready_seconds <= now)
+
+
+def next_available(pods: Iterable[Pod], min_ready_seconds: int, now: float) -> float | None:
+    """Seconds until the next ready pod counts as available; None when none is on its way."""
+    if not min_ready_seconds:
+        return None
+    times = (since + min_ready_seconds for pod in pods if (since := ready_since(pod)) is not None)
+    return min((at - now + 0.01 for at in times if at > now), default=None)
 
 
 PHASE_ORDER = {"Pending": 0, "": 0, "Unknown": 1, "Running": 2}

@@ -1,8 +1,10 @@
-"""ReplicaSet: keeps a number of identical pods (kube-controller-manager's replicaset-controller)."""
+"""ReplicaSet and ReplicationController: keep a number of identical pods (replicaset- and replication-controller)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import msgspec
 import trio
 
 from edgekube.client.api import Change, Key
@@ -16,31 +18,65 @@ from edgekube.controllers.owners import (
     is_active,
     is_available,
     is_ready,
+    is_terminating,
+    namespace_terminating,
+    next_available,
     owned_by,
     pod_from_template,
-    ready_since,
 )
-from edgekube.types.apps_v1 import ReplicaSet, ReplicaSetCondition, ReplicaSetStatus
-from edgekube.types.core_v1 import Pod
+from edgekube.types.apps_v1 import ReplicaSet, ReplicaSetCondition
+from edgekube.types.core_v1 import Pod, ReplicationController, ReplicationControllerCondition
+from edgekube.types.meta_v1 import LabelSelector
 from edgekube.types.selectors import from_label_selector
 from edgekube.types.status import ApiError
 from edgekube.types.time import format_time
 
-API_VERSION, KIND = "apps/v1", "ReplicaSet"
 BURST_REPLICAS = 500  # created or deleted in one go, as upstream limits it
 
 
-class ReplicaSetController:
-    name = "replicaset-controller"
+class Flavour(msgspec.Struct, frozen=True):
+    """What tells the two kinds apart."""
 
-    def __init__(self, context: Context) -> None:
+    name: str
+    cls: type[Any]
+    api_version: str
+    kind: str
+    condition: type[Any]
+    selector: Callable[[Any], LabelSelector]
+    counts_terminating: bool
+
+
+REPLICA_SET = Flavour(
+    name="replicaset-controller",
+    cls=ReplicaSet,
+    api_version="apps/v1",
+    kind="ReplicaSet",
+    condition=ReplicaSetCondition,
+    selector=lambda rs: rs.spec.selector or LabelSelector(),
+    counts_terminating=True,
+)
+REPLICATION_CONTROLLER = Flavour(
+    name="replication-controller",
+    cls=ReplicationController,
+    api_version="v1",
+    kind="ReplicationController",
+    condition=ReplicationControllerCondition,
+    selector=lambda rc: LabelSelector(matchLabels=rc.spec.selector),
+    counts_terminating=False,
+)
+
+
+class ReplicaSetController:
+    def __init__(self, context: Context, flavour: Flavour = REPLICA_SET) -> None:
+        self.name = flavour.name
+        self._flavour = flavour
         self._context = context
-        self._sets = context.informer(ReplicaSet)
+        self._sets = context.informer(flavour.cls)
         self._pods = context.informer(Pod)
         index_by_controller(self._pods)
 
     def watches(self) -> Sequence[Watch]:
-        return (Watch(ReplicaSet), Watch(Pod, self._keys_of_pod))
+        return (Watch(self._flavour.cls), Watch(Pod, self._keys_of_pod))
 
     def _keys_of_pod(self, change: Change[Pod]) -> set[Key]:
         """The owner of a pod; for an orphan every set of its namespace that might adopt it."""
@@ -50,11 +86,11 @@ class ReplicaSetController:
                 continue
             ref = controller_of(pod)
             if ref is not None:
-                if ref.kind == KIND:
+                if ref.kind == self._flavour.kind:
                     keys.add((pod.metadata.namespace, ref.name))
             elif pod.metadata.labels:
                 for rs in self._sets.list(pod.metadata.namespace):
-                    if from_label_selector(rs.spec.selector).matches(pod.metadata.labels):
+                    if from_label_selector(self._flavour.selector(rs)).matches(pod.metadata.labels):
                         keys.add((pod.metadata.namespace, rs.metadata.name))
         return keys
 
@@ -62,76 +98,85 @@ class ReplicaSetController:
         rs = self._sets.get(*key)
         if rs is None:
             return None
-        context = self._context
-        pods = await claim(context.client, Pod, self._pods, rs, API_VERSION, KIND, rs.spec.selector)
-        active = [pod for pod in pods if is_active(pod)]
-        failure = ""
+        flavour = self._flavour
+        pods = await claim(
+            self._context.client, Pod, self._pods, rs, flavour.api_version, flavour.kind, flavour.selector(rs)
+        )
         if not rs.metadata.deletionTimestamp:
-            wanted = 1 if rs.spec.replicas is None else rs.spec.replicas
             try:
-                await self._scale(rs, active, wanted)
+                await self._scale(rs, [pod for pod in pods if is_active(pod)])
             except ApiError as error:
-                failure = "FailedCreate" if len(active) < wanted else "FailedDelete"
-                await self._write_status(rs, failure, str(error))
+                await self._write_status(rs, str(error))
                 raise
-        return await self._write_status(rs, failure, "")
+        return await self._write_status(rs, "")
 
-    async def _scale(self, rs: ReplicaSet, active: list[Pod], wanted: int) -> None:
-        missing = wanted - len(active)
+    async def _scale(self, rs: Any, active: list[Pod]) -> None:
+        missing = wanted(rs) - len(active)
         if missing > 0:
             await self._create(rs, min(missing, BURST_REPLICAS))
         elif missing < 0:
             for pod in self._victims(rs, active, min(-missing, BURST_REPLICAS)):
-                meta = pod.metadata
-                await self._context.client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
-                self._context.events.event(rs, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name}")
+                await self._delete(rs, pod)
 
-    async def _create(self, rs: ReplicaSet, count: int) -> None:
+    async def _delete(self, rs: Any, pod: Pod) -> None:
+        meta = pod.metadata
+        try:
+            await self._context.client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
+        except ApiError as error:
+            if error.code == 404:
+                return
+            self._context.events.event(rs, "Warning", "FailedDelete", f"Error deleting: {error}")
+            raise
+        self._context.events.event(rs, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name}")
+
+    async def _create(self, rs: Any, count: int) -> None:
         """In batches of 1, 2, 4...: when pods cannot be created, one refusal says so instead of hundreds."""
         batch, left = 1, count
         while left > 0:
             batch = min(batch, left)
             errors: list[ApiError] = []
-
-            async def one(errors: list[ApiError] = errors) -> None:
-                try:
-                    pod = await self._context.client.create(pod_from_template(rs, API_VERSION, KIND, rs.spec.template))
-                except ApiError as error:
-                    errors.append(error)
-                    self._context.events.event(rs, "Warning", "FailedCreate", f"Error creating: {error}")
-                else:
-                    words = f"Created pod: {pod.metadata.name}"
-                    self._context.events.event(rs, "Normal", "SuccessfulCreate", words)
-
             async with trio.open_nursery() as nursery:
                 for _ in range(batch):
-                    nursery.start_soon(one)
+                    nursery.start_soon(self._create_one, rs, errors)
             if errors:
+                if all(map(namespace_terminating, errors)):
+                    return
                 raise errors[0]
             left -= batch
             batch *= 2
 
-    def _victims(self, rs: ReplicaSet, active: list[Pod], count: int) -> list[Pod]:
+    async def _create_one(self, rs: Any, errors: list[ApiError]) -> None:
+        made = pod_from_template(rs, self._flavour.api_version, self._flavour.kind, rs.spec.template)
+        try:
+            pod = await self._context.client.create(made)
+        except ApiError as error:
+            errors.append(error)
+            if not namespace_terminating(error):
+                self._context.events.event(rs, "Warning", "FailedCreate", f"Error creating: {error}")
+        else:
+            self._context.events.event(rs, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}")
+
+    def _victims(self, rs: Any, active: list[Pod], count: int) -> list[Pod]:
         """Prefer pods doubled up on a node with others of the same Deployment."""
         ref = controller_of(rs)
         related = active
         if ref is not None:
-            family = [s for s in self._sets.list(rs.metadata.namespace) if (controller_of(s) or ref).uid == ref.uid]
+            family = [s for s in self._sets.list(rs.metadata.namespace) if _owner_uid(s) == ref.uid]
             related = [p for s in family for p in owned_by(self._pods, s.metadata.uid) if is_active(p)]
         per_node = Counter(pod.spec.nodeName for pod in related if pod.spec.nodeName)
         return sorted(active, key=lambda pod: deletion_rank(pod, per_node[pod.spec.nodeName]))[:count]
 
-    async def _write_status(self, rs: ReplicaSet, failure: str, message: str) -> float | None:
+    async def _write_status(self, rs: Any, failure: str) -> float | None:
         """Patch what changed; returns when a pod will become available, if one is on its way."""
         now = self._context.now().timestamp()
         current = self._sets.get(rs.metadata.namespace, rs.metadata.name)
         if current is None or current.metadata.uid != rs.metadata.uid:
             return None
-        pods = [p for p in owned_by(self._pods, rs.metadata.uid) if is_active(p)]
-        status = replica_status(current, pods, now, failure, message)
+        pods = owned_by(self._pods, rs.metadata.uid)
+        status = replica_status(self._flavour, current, rs.metadata.generation, pods, now, failure)
         if status != current.status:
             await self._context.client.patch(
-                ReplicaSet,
+                self._flavour.cls,
                 rs.metadata.name,
                 rs.metadata.namespace,
                 patch={"metadata": {"uid": rs.metadata.uid}, "status": merge_patch(current.status, status)},
@@ -140,33 +185,42 @@ class ReplicaSetController:
         return next_available(pods, rs.spec.minReadySeconds, now)
 
 
-def replica_status(rs: ReplicaSet, pods: Sequence[Pod], now: float, failure: str, message: str) -> ReplicaSetStatus:
-    """The status a ReplicaSet should show."""
-    labels = rs.spec.template.metadata.labels.items()
-    conditions = [c for c in rs.status.conditions if c.type != "ReplicaFailure"]
-    if failure:
-        old = next((c for c in rs.status.conditions if c.type == "ReplicaFailure"), None)
-        since = old.lastTransitionTime if old is not None and old.reason == failure else format_time(now)
-        conditions.append(
-            ReplicaSetCondition(
-                type="ReplicaFailure", status="True", reason=failure, message=message, lastTransitionTime=since
-            )
+def _owner_uid(rs: Any) -> str:
+    ref = controller_of(rs)
+    return ref.uid if ref is not None else ""
+
+
+def wanted(rs: Any) -> int:
+    count: int | None = rs.spec.replicas
+    return 1 if count is None else count
+
+
+def replica_status(flavour: Flavour, rs: Any, observed: int, pods: Sequence[Pod], now: float, failure: str) -> Any:
+    """The status a set should show. `observed` is the generation that was acted on; `failure` is why that failed."""
+    labels: Any = rs.spec.template.metadata.labels.items() if rs.spec.template is not None else frozenset()
+    active = [pod for pod in pods if is_active(pod)]
+    conditions = rs.status.conditions
+    held = next((c for c in conditions if c.type == "ReplicaFailure"), None)
+    if failure and held is None:
+        condition = flavour.condition(
+            type="ReplicaFailure",
+            status="True",
+            reason="FailedCreate" if len(active) < wanted(rs) else "FailedDelete",
+            message=failure,
+            lastTransitionTime=format_time(now),
         )
-    return ReplicaSetStatus(
-        replicas=len(pods),
-        fullyLabeledReplicas=sum(labels <= pod.metadata.labels.items() for pod in pods),
-        readyReplicas=sum(is_ready(pod) for pod in pods),
-        availableReplicas=sum(is_available(pod, rs.spec.minReadySeconds, now) for pod in pods),
-        observedGeneration=rs.metadata.generation,
-        conditions=tuple(conditions),
+        conditions = (*conditions, condition)
+    elif not failure and held is not None:
+        conditions = tuple(c for c in conditions if c.type != "ReplicaFailure")
+    status = msgspec.structs.replace(
+        rs.status,
+        replicas=len(active),
+        fullyLabeledReplicas=sum(labels <= pod.metadata.labels.items() for pod in active),
+        readyReplicas=sum(is_ready(pod) for pod in active),
+        availableReplicas=sum(is_available(pod, rs.spec.minReadySeconds, now) for pod in active),
+        observedGeneration=max(rs.status.observedGeneration, observed),
+        conditions=conditions,
     )
-
-
-def next_available(pods: Sequence[Pod], min_ready_seconds: int, now: float) -> float | None:
-    """Seconds until the next ready pod counts as available."""
-    waits = [
-        since + min_ready_seconds - now
-        for pod in pods
-        if min_ready_seconds and (since := ready_since(pod)) is not None and since + min_ready_seconds > now
-    ]
-    return min(waits) + 0.01 if waits else None
+    if flavour.counts_terminating:
+        status = msgspec.structs.replace(status, terminatingReplicas=sum(is_terminating(pod) for pod in pods))
+    return status

@@ -19,7 +19,7 @@ from edgekube.controllers.kubernetes_service import KubernetesServiceController
 from edgekube.controllers.namespace import NamespaceController
 from edgekube.controllers.nodelifecycle import NodeLifecycleController
 from edgekube.controllers.podgc import PodGarbageController
-from edgekube.controllers.replicaset import ReplicaSetController
+from edgekube.controllers.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
 from edgekube.controllers.serviceaccount import ServiceAccountController
 from edgekube.controllers.statefulset import StatefulSetController
 from edgekube.controllers.tainteviction import TaintEvictionController
@@ -68,6 +68,7 @@ async def run(
 
         add(DeploymentController, "deployment-controller")
         add(ReplicaSetController, "replicaset-controller")
+        add(lambda c: ReplicaSetController(c, REPLICATION_CONTROLLER), REPLICATION_CONTROLLER.name)
         add(EndpointSliceController, "endpointslice-controller")
         add(lambda c: ServiceAccountController(c, config.ca_bundle), "serviceaccount-controller")
         add(lambda _: kubernetes, "kubernetes-service")
@@ -81,7 +82,7 @@ async def run(
         add(TaintEvictionController, "taint-eviction-controller")
         add(NamespaceController, "namespace-controller")
         nursery.start_soon(GarbageCollector(client_for(GarbageCollector.name)).run)
+        await kubernetes.ensure()
         for controller, made in contexts:
             nursery.start_soon(run_controller, controller, made)
-        await kubernetes.ensure()
         task_status.started()

@@ -10,6 +10,7 @@ from edgekube.types.intstr import scaled
 
 Scales = Mapping[str, int]  # ReplicaSet name -> replicas it should have
 
+DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
 MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
 
 
@@ -51,19 +52,18 @@ def rolling(deployment: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet]) 
 
 def _shrink_old(available_min: int, new: ReplicaSet, old: Sequence[ReplicaSet], current: int) -> Scales:
     """Take unhealthy replicas away first: they serve nobody; then healthy ones while enough remain."""
-    new_unavailable = max(0, replicas_of(new) - new.status.availableReplicas)
+    new_unavailable = replicas_of(new) - _available(new)
     room = current - available_min - new_unavailable
     scales: dict[str, int] = {}
     if room <= 0 or not any(replicas_of(rs) for rs in old):
         return scales
     oldest_first = sorted(old, key=lambda rs: rs.metadata.creationTimestamp)
     for rs in oldest_first:
-        unhealthy = replicas_of(rs) - rs.status.availableReplicas
-        take = min(room, max(0, unhealthy))
+        take = min(room, replicas_of(rs) - _available(rs))
         if take:
             scales[rs.metadata.name] = replicas_of(rs) - take
             room -= take
-    available = new.status.availableReplicas + sum(rs.status.availableReplicas for rs in old)
+    available = _available(new) + sum(map(_available, old))
     room = available - available_min
     for rs in oldest_first:
         left = scales.get(rs.metadata.name, replicas_of(rs))
@@ -74,51 +74,79 @@ def _shrink_old(available_min: int, new: ReplicaSet, old: Sequence[ReplicaSet], 
     return scales
 
 
-def recreate(deployment: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet], old_pods: int) -> Scales:
-    """All old pods go before the first new one comes."""
-    scales = {rs.metadata.name: 0 for rs in old if replicas_of(rs)}
-    if not scales and old_pods == 0 and replicas_of(new) != wanted_replicas(deployment):
-        scales[new.metadata.name] = wanted_replicas(deployment)
-    return scales
+def _available(rs: ReplicaSet) -> int:
+    """Never more than it should have: its status may still count replicas it was just told to give up."""
+    return min(rs.status.availableReplicas, replicas_of(rs))
 
 
-def proportional(deployment: Deployment, sets: Sequence[ReplicaSet]) -> Scales:
+def grow(deployment: Deployment, new: ReplicaSet) -> Scales:
+    """The whole of the new set at once."""
+    total = wanted_replicas(deployment)
+    return {new.metadata.name: total} if replicas_of(new) != total else {}
+
+
+def first_size(deployment: Deployment, old: Sequence[ReplicaSet]) -> int:
+    """How many replicas a new set begins with (NewRSNewReplicas)."""
+    total = wanted_replicas(deployment)
+    if deployment.spec.strategy.type == "Recreate":
+        return total
+    surge, _ = bounds(deployment)
+    return min(total, max(0, total + surge - sum(replicas_of(rs) for rs in old)))
+
+
+def proportional(deployment: Deployment, new: ReplicaSet | None, sets: Sequence[ReplicaSet]) -> Scales:
     """A Deployment scaled in the middle of a rollout, or paused: every set grows or shrinks by its share."""
     active = [rs for rs in sets if replicas_of(rs) > 0]
     total = wanted_replicas(deployment)
-    if not active:
-        newest = max(sets, key=lambda rs: rs.metadata.creationTimestamp, default=None)
-        return {newest.metadata.name: total} if newest is not None and replicas_of(newest) != total else {}
-    if len(active) == 1:
-        return {active[0].metadata.name: total} if replicas_of(active[0]) != total else {}
+    if len(active) <= 1:
+        newest = new or max(sets, key=lambda rs: rs.metadata.creationTimestamp, default=None)
+        only = active[0] if active else newest
+        return {only.metadata.name: total} if only is not None and replicas_of(only) != total else {}
+    if new is not None and _saturated(deployment, new):
+        return {rs.metadata.name: 0 for rs in active if rs.metadata.uid != new.metadata.uid}
+    if deployment.spec.strategy.type == "Recreate":
+        return {}
     surge, _ = bounds(deployment)
     allowed = total + surge if total > 0 else 0
-    current = sum(replicas_of(rs) for rs in active)
-    to_add = allowed - current
+    to_add = allowed - sum(replicas_of(rs) for rs in active)
+    if not to_add:
+        return {}
     # The largest first; among equals the newest grows first, the oldest shrinks first.
     ordered = sorted(active, key=lambda rs: rs.metadata.creationTimestamp, reverse=to_add > 0)
     ordered.sort(key=replicas_of, reverse=True)
     scales: dict[str, int] = {}
     added = 0
     for rs in ordered:
-        share = 0
-        if to_add != 0:
-            before = int(rs.metadata.annotations.get(MAX_REPLICAS, "0") or 0) or current
-            exact = replicas_of(rs) * allowed / before - replicas_of(rs)
-            share = round(exact)
-            rest = to_add - added
-            share = min(share, rest) if to_add > 0 else max(share, rest)
-            if (to_add > 0) != (share > 0):
-                share = 0
+        share = _share(deployment, rs, total + surge, to_add - added)
         scales[rs.metadata.name] = replicas_of(rs) + share
         added += share
+    # What rounding left over goes to the first.
     first = ordered[0].metadata.name
     scales[first] = max(0, scales[first] + to_add - added)
-    return {
-        name: count
-        for name, count in scales.items()
-        if count != next(replicas_of(rs) for rs in active if rs.metadata.name == name)
-    }
+    held = {rs.metadata.name: replicas_of(rs) for rs in active}
+    return {name: count for name, count in scales.items() if count != held[name]}
+
+
+def _saturated(deployment: Deployment, new: ReplicaSet) -> bool:
+    """The new set does all the work already."""
+    total = wanted_replicas(deployment)
+    desired = new.metadata.annotations.get(DESIRED_REPLICAS, "")
+    return (replicas_of(new), desired, new.status.availableReplicas) == (total, str(total), total)
+
+
+def _share(deployment: Deployment, rs: ReplicaSet, limit: int, left: int) -> int:
+    """What one set gets of the `left` replicas to add (or, below zero, to take): in proportion to its size in the
+    Deployment as it was (GetReplicaSetProportion).
+    """
+    if left == 0:
+        return 0
+    if wanted_replicas(deployment) == 0:
+        return max(-replicas_of(rs), left)
+    text = rs.metadata.annotations.get(MAX_REPLICAS, "")
+    before = int(text) if text.isascii() and text.isdigit() else 0
+    before = before or deployment.status.replicas or replicas_of(rs)
+    share = (2 * replicas_of(rs) * limit + before) // (2 * before) - replicas_of(rs)  # halves are rounded up
+    return min(share, left) if left > 0 else max(share, left)
 
 
 def complete(deployment: Deployment) -> bool:
