@@ -60,7 +60,7 @@ class Transport(Protocol):
         ...
 
     async def request(self, peer: int, body: bytes) -> bytes:
-        """Ask `peer` and wait for its answer. Raises `PeerUnavailable`; every wait in it has a deadline."""
+        """Ask `peer`, at most once, and wait for its answer. Raises `PeerUnavailable`; every wait has a deadline."""
         ...
 
     async def send_snapshot(self, peer: int, head: bytes, chunks: AsyncIterator[bytes]) -> None:

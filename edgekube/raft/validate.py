@@ -30,8 +30,11 @@ NUMBER_MAX: Final = 1 << 62
 _KIND_MAX: Final = max(MessageType)
 _ENTRY_TYPE_MAX: Final = max(EntryType)
 
-# What a member sends to itself when storage writes are asynchronous.
-_TO_SELF: Final = frozenset({MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_TRANSFER_LEADER})
+# What a member sends to itself when storage writes are asynchronous, and what it passed on to a leader of before, who
+# follows it by now and passes it back.
+_TO_SELF: Final = frozenset(
+    {MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_TRANSFER_LEADER, MSG_PROP, MSG_READ_INDEX}
+)
 
 # What a follower passes on for somebody else.
 _WITHOUT_TERM: Final = frozenset({MSG_PROP, MSG_READ_INDEX})

@@ -116,6 +116,11 @@ class WatchHub:
         await self._advanced.park()
         self.check()
 
+    @property
+    def failed(self) -> bool:
+        """Whether the store has stopped."""
+        return self._failure is not None
+
     def check(self) -> None:
         """Raises what `fail` was given, if it was called."""
         if self._failure is not None:

@@ -75,7 +75,8 @@ class MemoryNetwork:
         """Schedule the arrivals of one thing."""
         if (sender, receiver) in self._cut:
             return
-        for delay in self.route(sender, receiver, kind, thing):
+        delays = self.route(sender, receiver, kind, thing)
+        for delay in delays if kind == "message" else delays[:1]:  # only messages may be doubled
             heapq.heappush(self._due, (trio.current_time() + delay, next(self._order), deliver))
             self._lot.unpark()
 
