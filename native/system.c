@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -59,6 +60,17 @@ int64_t ek_fs_type(const char *path) {
 }
 
 int ek_syncfs(int fd) { return result(syncfs(fd)); }
+
+int ek_inotify(const char *path, uint32_t events) {
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd < 0) return -errno;
+    if (inotify_add_watch(fd, path, events) < 0) {
+        int failure = errno;
+        close(fd);
+        return -failure;
+    }
+    return fd;
+}
 
 int ek_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data) {
     return result(mount(source, target, type, flags, data));

@@ -1,9 +1,10 @@
 /* What Python cannot do by itself. Every call returns a value >= 0, or -errno. This text is also cffi's cdef. */
 
-/* Files (openat2(2), statfs(2), syncfs(2)). */
+/* Files (openat2(2), statfs(2), syncfs(2), inotify(7)). */
 int ek_openat2(int dir_fd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int64_t ek_fs_type(const char *path);
 int ek_syncfs(int fd);
+int ek_inotify(const char *path, uint32_t events);
 
 /* Mounts (mount(2), umount2(2)). */
 int ek_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);

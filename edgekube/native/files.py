@@ -1,4 +1,4 @@
-"""Paths resolved inside a root (openat2(2)) and what kind of file system a path is on."""
+"""Paths resolved inside a root (openat2(2)), what kind of file system a path is on, and changes below it."""
 
 import os
 from enum import IntFlag
@@ -25,6 +25,21 @@ class FsType(IntFlag):
     CGROUP = 0x27E0EB
     CGROUP2 = 0x63677270
     PROC = 0x9FA0
+
+
+class Change(IntFlag):
+    """inotify(7)'s IN_*."""
+
+    MODIFY = 0x02
+    MOVED_FROM = 0x40
+    MOVED_TO = 0x80
+    CREATE = 0x100
+    DELETE = 0x200
+
+
+def watch_path(path: str, changes: Change) -> int:
+    """An inotify descriptor (non-blocking, close-on-exec), readable when one of `changes` happens at or in `path`."""
+    return check(lib.ek_inotify(text(path), int(changes)), path)
 
 
 def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: Resolve = Resolve(0)) -> int:
