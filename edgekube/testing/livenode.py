@@ -169,7 +169,7 @@ class LiveNode:
     def edgekube(self, *words: str, timeout: float = 120.0, check: bool = True) -> str:
         """The command line over the node's socket."""
         return self.run_in(
-            self.python, "-m", "edgekube", *words, "--socket", str(self.socket), timeout=timeout, check=check
+            self.python, "-m", "edgekube", "--socket", str(self.socket), *words, timeout=timeout, check=check
         )
 
     def apply(self, manifest: str | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
