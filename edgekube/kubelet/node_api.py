@@ -1,6 +1,5 @@
 """The streams of this node for the API server: logs, exec, attach, port-forward, stats (kubelet's server on 10250)."""
 
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ import trio
 
 from edgekube.client.api import ExitStatus, LogOptions, Streams, TerminalSize
 from edgekube.kubelet import spec as build
-from edgekube.kubelet.logs import log_files, parse_line, read_lines, tail_offset
+from edgekube.kubelet.logs import Formatter, read_log, stamp
 from edgekube.kubelet.machine import meminfo
 from edgekube.kubelet.role import Kubelet
 from edgekube.kubelet.worker import PodWorker
@@ -20,7 +19,7 @@ from edgekube.types.status import bad_request, internal, not_found
 from edgekube.types.time import format_time, parse_time
 
 CHUNK_BYTES = 32 * 1024
-FOLLOW_SECONDS = 0.25  # between looks at a growing log; only while somebody follows it
+STREAMS = {"Stdout": ("stdout",), "Stderr": ("stderr",)}
 
 
 class LocalNodeApi:
@@ -63,11 +62,35 @@ class LocalNodeApi:
                 raise bad_request(f'previous terminated container "{name}" in pod "{pod}" not found')
         path = Path(newest.spec.log_path) if newest is not None else self._last_log(worker.pod, name)
         if path is None:
-            reported = [*worker.pod.status.initContainerStatuses, *worker.pod.status.containerStatuses]
-            waiting = next((s.state.waiting for s in reported if s.name == name), None)
-            reason = waiting.reason if waiting is not None else "ContainerCreating"
-            raise bad_request(f'container "{name}" in pod "{pod}" is waiting to start: {reason}')
-        source = self._read(worker, name, path, options)
+            raise bad_request(f'container "{name}" in pod "{pod}" is waiting to start: {_why(worker.pod, name)}')
+        since = ""
+        if options.since_time:
+            since = stamp(parse_time(options.since_time))
+        elif options.since_seconds is not None:
+            since = stamp(self._kubelet.config.now().timestamp() - options.since_seconds)
+        formatter = Formatter(
+            since=since,
+            streams=STREAMS.get(options.stream, ("stdout", "stderr")),
+            timestamps=options.timestamps,
+            limit=options.limit_bytes,
+        )
+        follow = options.follow and newest is not None
+
+        def ended() -> bool:
+            now = worker.containers.newest(name)
+            return now is None or now.spec.log_path != str(path) or now.state is not ContainerState.RUNNING
+
+        async def wait_end() -> None:
+            assert newest is not None
+            await self._runtime.wait_exit(newest.spec.id)
+
+        source = read_log(
+            path,
+            formatter,
+            tail=options.tail_lines,
+            ended=ended if follow else None,
+            wait_end=wait_end if follow else None,
+        )
         try:
             yield source
         finally:
@@ -78,90 +101,6 @@ class LocalNodeApi:
         folder = build.log_dir(pod, self._kubelet.config) / name
         found = sorted(folder.glob("*.log"), key=lambda p: int(p.stem) if p.stem.isdigit() else -1)
         return found[-1] if found else None
-
-    async def _read(self, worker: PodWorker, name: str, path: Path, options: LogOptions) -> Any:
-        """Chunks of formatted lines; follows rotation and ends with the container."""
-        since = 0.0
-        if options.since_time:
-            since = parse_time(options.since_time)
-        elif options.since_seconds is not None:
-            since = self._kubelet.config.now().timestamp() - options.since_seconds
-        left = options.limit_bytes if options.limit_bytes is not None else -1
-        wanted = {"Stdout": ("stdout",), "Stderr": ("stderr",)}.get(options.stream, ("stdout", "stderr"))
-        after_partial: dict[str, bool] = {}
-        buffer = bytearray()
-
-        def take(raw: bytes) -> None:
-            record = parse_line(raw.rstrip(b"\n"))
-            if record is None or record.stream not in wanted:
-                return
-            if since and parse_time(record.time) < since:
-                return
-            fresh = not after_partial.get(record.stream, False)
-            after_partial[record.stream] = record.partial
-            if options.timestamps and fresh:
-                buffer.extend(record.time.encode() + b" ")
-            buffer.extend(record.text)
-            if not record.partial:
-                buffer.extend(b"\n")
-
-        def cut() -> bytes:
-            nonlocal left
-            data = bytes(buffer)
-            buffer.clear()
-            if left >= 0:
-                data = data[:left]
-                left -= len(data)
-            return data
-
-        paths = log_files(path)
-        if options.tail_lines is not None:
-            paths = [path]
-        offset = 0
-        if options.tail_lines is not None and path.exists():
-            offset = tail_offset(path, options.tail_lines)
-        for raw in read_lines(paths[:-1]):
-            take(raw)
-            if len(buffer) >= CHUNK_BYTES:
-                yield cut()
-                if left == 0:
-                    return
-        file = path.open("rb") if path.exists() else None
-        if file is None:
-            return
-        try:
-            file.seek(offset)
-            pending = b""
-            while True:
-                ended = not options.follow or self._ended(worker, name, path)
-                while chunk := file.readline():
-                    pending += chunk
-                    if not pending.endswith(b"\n"):
-                        break  # the writer is in the middle of a record
-                    take(pending)
-                    pending = b""
-                    if len(buffer) >= CHUNK_BYTES:
-                        yield cut()
-                        if left == 0:
-                            return
-                if buffer:
-                    yield cut()
-                if left == 0:
-                    return
-                if ended:
-                    return
-                rotated = not path.exists() or path.stat().st_ino != _inode(file)
-                if rotated and path.exists():
-                    file.close()
-                    file = path.open("rb")
-                    continue
-                await trio.sleep(FOLLOW_SECONDS)
-        finally:
-            file.close()
-
-    def _ended(self, worker: PodWorker, name: str, path: Path) -> bool:
-        status = worker.containers.newest(name)
-        return status is None or status.spec.log_path != str(path) or status.state is not ContainerState.RUNNING
 
     async def exec(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, tty: bool, streams: Streams
@@ -234,8 +173,14 @@ class LocalNodeApi:
         return {"node": node, "pods": pods}
 
 
-def _inode(file: Any) -> int:
-    return os.fstat(file.fileno()).st_ino
+def _why(pod: Pod, name: str) -> str:
+    """Why a container has no log yet, as kubectl shows it."""
+    reported = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+    waiting = next((s.state.waiting for s in reported if s.name == name), None)
+    reason = waiting.reason if waiting is not None and waiting.reason else "ContainerCreating"
+    if reason in ("ErrImagePull", "ImagePullBackOff"):
+        return "trying and failing to pull image"
+    return "image can't be pulled" if reason == "ErrImageNeverPull" else reason
 
 
 async def _pump(session: ExecSession, streams: Streams) -> int:
