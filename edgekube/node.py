@@ -50,6 +50,7 @@ from edgekube.proxy import role as proxy
 from edgekube.proxy.config import ProxyConfig
 from edgekube.runtime.api import RuntimeFailure
 from edgekube.runtime.engine import Engine
+from edgekube.runtime.images.hosts_file import load as load_registries
 from edgekube.runtime.images.service import Images
 from edgekube.scheduler import role as scheduler
 from edgekube.store.api import StoreError
@@ -123,7 +124,11 @@ class Node:
             await stack.enter_async_context(registry.run())
             await registry.bootstrap()
 
-            images = Images(str(self.data_dir / "runtime"))
+            images = Images(
+                str(self.data_dir / "runtime"),
+                registries=load_registries(Path(settings.registries)),
+                in_use=lambda: engine.images_in_use(),
+            )
             await images.open()
             stack.callback(images.close)
             engine = Engine(
@@ -157,14 +162,18 @@ class Node:
                 images,
                 status=lambda: self._status(store, registry),
                 kubeconfig=lambda server: self._kubeconfig(pki, server),
-                images_in_use=lambda: [c.spec.image_id for c in engine.containers()],
+                images_in_use=lambda: tuple(engine.images_in_use()),
             )
             front = ApiFront(
                 registry=registry,
                 authenticator=Authenticator(now=self.clock.time, tokens=(tokens,)),
                 catalog=lambda: served_versions(RESOURCES),
                 version=GIT_VERSION,
-                checks={"ping": lambda: "", "etcd": lambda: "", "node": lambda: "" if self.ready else "starting"},
+                checks={
+                    "ping": lambda: "",
+                    "etcd": lambda: store.read_only,
+                    "node": lambda: "" if self.ready else "starting",
+                },
                 statistics={"store": store.statistics, "loop_lag": self.lag.statistics},
                 node_api=node_api,
                 schemas=OpenApi(

@@ -38,10 +38,14 @@ class RegistryHost(msgspec.Struct, frozen=True):
 
 
 class RegistryConfig(msgspec.Struct, frozen=True):
-    """Registry names to their hosts; `_default` stands for every name not listed."""
+    """Registry names to their hosts; `_default` stands for every name not listed.
+
+    `credentials` are the node's own, tried after those a pull brings.
+    """
 
     hosts: Mapping[str, RegistryHost] = {}
     layers_at_once: int = 3
+    credentials: tuple[Credentials, ...] = ()
 
     def endpoints(self, name: str) -> tuple[Endpoint, ...]:
         """Servers for the registry `name`, in the order to try."""

@@ -137,6 +137,7 @@ class Images:
         """
         wanted = reference.parse(reference_)
         name = str(wanted)
+        credentials = (*credentials, *self._registries.credentials)
         flight = self._flights.get((name, tuple(credentials)))
         if flight is not None:
             await flight.done.wait()
