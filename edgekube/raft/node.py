@@ -253,7 +253,8 @@ class RaftNode:
     def propose(self, proposal: Proposal) -> None:
         """Append an entry as leader, together with what else waits; the application is told what became of it."""
         self._proposals.append(proposal)
-        self._writer_lot.unpark()
+        if self._writer_lot:
+            self._writer_lot.unpark()
 
     def withdraw(self) -> list[Proposal]:
         """Take back what is not in the log yet, because the member ends."""

@@ -480,7 +480,8 @@ class ReplicatedStore(KeptState):
         finally:
             self._waiting_count -= 1
             self._waiting_size -= size
-            self._waiting_lot.unpark()
+            if self._waiting_lot:
+                self._waiting_lot.unpark()
 
     def _admit(self, ops: Sequence[Op], term: int) -> None:
         self._hub.check()
