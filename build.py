@@ -39,6 +39,8 @@ PACKAGES_RUN = [
     *("runc", "nftables", "iproute2", "busybox-static", "kmod", "ca-certificates", "golang-github-containers-common"),
 ]
 PACKAGES_TEST = ["docker-registry", "skopeo", "etcd-server", "conntrack", "e2fsprogs", "util-linux", "systemd"]
+if platform.machine() == "x86_64":  # cgroup v2 whatever this machine mounts; an ARM board has it itself
+    PACKAGES_TEST.append("user-mode-linux")
 PACKAGES_BINARY = [
     "gcc-aarch64-linux-gnu",
     "libc6-dev-arm64-cross",
@@ -51,7 +53,7 @@ PACKAGES_BINARY = [
 ]
 
 # The gate's budget of minutes a folder (tests/README.md); 15 in all on two cores.
-BUDGET_MINUTES = {"unit": 3.0, "sim": 3.5, "node": 5.0, "clients": 3.0, "cluster": 2.0, "vm": 0.5}
+BUDGET_MINUTES = {"unit": 3.0, "sim": 3.5, "node": 5.0, "clients": 3.0, "cluster": 2.0, "vm": 2.0}
 BUDGET_MINUTES_ALL = 240.0
 
 

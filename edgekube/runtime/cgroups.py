@@ -18,6 +18,7 @@ CPU_SHARES_MIN, CPU_SHARES_MAX = 2, 262_144
 CPU_QUOTA_US_MIN = 1000
 DEPTH_MAX = 16
 _V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+CONTROLLERS = frozenset(("cpu", "cpuset", "memory", "pids"))  # those that limits are written to
 _SHIM_CONTROLLERS = ("cpu", "memory", "pids", "name=systemd", "")  # where accounting or service managers look
 
 
@@ -129,6 +130,12 @@ class Cgroups:
     @property
     def v2(self) -> bool:
         return self.layout.v2
+
+    def controllers(self) -> frozenset[str]:
+        """Which of CONTROLLERS this machine has. Raspberry Pi kernels boot without memory unless told otherwise."""
+        if not self.v2:
+            return CONTROLLERS & self.layout.hierarchies.keys()
+        return CONTROLLERS.intersection(_read(f"{self.layout.hierarchies['']}/cgroup.controllers").split())
 
     def folder(self, controller: str, path: str) -> str | None:
         """The folder of `path` where `controller` is; None when no hierarchy has it."""

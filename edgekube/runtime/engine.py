@@ -155,6 +155,7 @@ class Engine:
                 self.cgroups.ensure(self._pod_cgroup(spec), spec.resources)
             except (OSError, ValueError) as error:
                 raise RuntimeFailure("CreatePodSandboxError", f"cgroup of {spec.name}: {error}") from error
+            self._weigh_group(spec)
             sandbox.create(self.paths, spec)
             if spec.pid is NamespaceMode.POD:
                 pod.pause = await self._start_pause(pod)
@@ -170,6 +171,26 @@ class Engine:
 
     def _pod_cgroup(self, spec: SandboxSpec) -> str:
         return spec.cgroup_parent.strip("/") or f"{self.cgroup_root}/{spec.id}"
+
+    def _parent(self, spec: SandboxSpec) -> str:
+        return os.path.dirname(self._pod_cgroup(spec))
+
+    def _weigh_group(self, spec: SandboxSpec) -> None:
+        """A group between our root and its pods (`burstable`) weighs what its pods ask for together.
+
+        Else it would weigh the kernel's default, far more than a guaranteed pod of half a core beside it
+        (pkg/kubelet/cm/qos_container_manager_linux.go).
+        """
+        group = self._parent(spec)
+        if not group.startswith(self.cgroup_root + "/"):
+            return
+        inside = [pod.record.spec for pod in self._pods.values()]
+        asked = [each.resources.cpu_shares for each in inside if each.resources and self._parent(each) == group]
+        shares = sum(each for each in asked if each is not None)
+        try:
+            self.cgroups.apply(group, Resources(cpu_shares=shares))
+        except OSError as error:
+            log.warning("cgroup=%s its weight could not be set: %s", group, error)
 
     async def _start_pause(self, pod: _Pod) -> Container:
         """Pid 1 of a shared process namespace."""
@@ -213,6 +234,7 @@ class Engine:
         await self.launcher.empty_cgroup(self._pod_cgroup(pod.record.spec))
         sandbox.forget(self.paths, sandbox_id)
         del self._pods[sandbox_id]
+        self._weigh_group(pod.record.spec)
 
     # -- containers --------------------------------------------------------------------------------------------------
 
@@ -402,6 +424,7 @@ class Engine:
             raise RuntimeFailure("UpdateSandboxError", f"cgroup of {spec.name}: {error}") from error
         pod.record = msgspec.structs.replace(pod.record, spec=spec)
         sandbox.save(self.paths, pod.record)
+        self._weigh_group(spec)
         await trio.lowlevel.checkpoint()
 
     # -- streams -----------------------------------------------------------------------------------------------------

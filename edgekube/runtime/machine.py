@@ -27,6 +27,7 @@ def read_machine(cgroups: Cgroups) -> Machine:
         capabilities=capabilities,
         oom_score_adj_min=-1000 if "CAP_SYS_RESOURCE" in capabilities else _own_oom_score(),
         swap_accounting=cgroups.v2 or (memory is not None and os.path.exists(f"{memory}/memory.memsw.limit_in_bytes")),
+        controllers=cgroups.controllers(),
         apparmor=_first_line("/sys/module/apparmor/parameters/enabled") == "Y",
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from edgekube.runtime.api import ContainerSpec, Device, Mount, NamespaceMode, Resources, RuntimeFailure, Security
-from edgekube.runtime.cgroups import CPU_QUOTA_US_MIN, CPU_SHARES_MAX, CPU_SHARES_MIN
+from edgekube.runtime.cgroups import CONTROLLERS, CPU_QUOTA_US_MIN, CPU_SHARES_MAX, CPU_SHARES_MIN
 from edgekube.runtime.defaults import (
     CAPABILITIES,
     DEFAULT_CAPABILITIES,
@@ -36,6 +36,7 @@ class Machine(msgspec.Struct, frozen=True):
     oom_score_adj_min: int  # lower is refused without CAP_SYS_RESOURCE
     swap_accounting: bool  # v1: memory.memsw.* exists
     apparmor: bool
+    controllers: frozenset[str] = CONTROLLERS  # what the kernel lacks is not asked of it: runc would refuse
 
 
 class DeviceNode(msgspec.Struct, frozen=True):
@@ -148,7 +149,7 @@ def build(
         "linux": {
             "namespaces": _namespaces(around, private_cgroup=machine.cgroup_v2 and not security.privileged),
             "cgroupsPath": "/" + around.cgroup,
-            "resources": _resources(spec.resources, machine) | {"devices": rules},
+            "resources": _resources(spec.resources, machine, whole=True) | {"devices": rules},
             "devices": [_device_entry(node) for node in {node.path: node for node in nodes}.values()],
         },
     }
@@ -252,9 +253,15 @@ def _mount_entry(mount: Mount) -> dict[str, Any]:
     }
 
 
-def _resources(resources: Resources, machine: Machine) -> dict[str, Any]:
+def _resources(resources: Resources, machine: Machine, *, whole: bool = False) -> dict[str, Any]:
+    """A limit whose controller this machine lacks is left out, as for pods (`edgekube check` tells).
+
+    With `whole`, on version 2, the out-of-memory killer takes all of a container or nothing (memory.oom.group), as the
+    kubelet has it: nobody watches for half a container.
+    """
     cpu: dict[str, Any] = {}
     memory: dict[str, Any] = {}
+    unified: dict[str, str] = {}
     if resources.cpu_shares is not None:
         cpu["shares"] = min(max(resources.cpu_shares, CPU_SHARES_MIN), CPU_SHARES_MAX)
     if resources.cpu_quota_us is not None and resources.cpu_quota_us > 0:
@@ -266,24 +273,33 @@ def _resources(resources: Resources, machine: Machine) -> dict[str, Any]:
         memory["limit"] = resources.memory_limit_bytes
         if machine.swap_accounting:
             memory["swap"] = resources.memory_limit_bytes  # memory and swap together: no swap, as Kubernetes defaults
+    if machine.cgroup_v2:
+        unified = {"memory.oom.group": "1"} if whole and "memory" in machine.controllers else {}
+        unified |= resources.unified
+    if "cpuset" not in machine.controllers:
+        cpu.pop("cpus", None)
     result: dict[str, Any] = {}
-    if cpu:
+    if cpu and "cpu" in machine.controllers:
         result["cpu"] = cpu
-    if memory:
+    if memory and "memory" in machine.controllers:
         result["memory"] = memory
-    if resources.pids_limit is not None and resources.pids_limit > 0:
+    if resources.pids_limit is not None and resources.pids_limit > 0 and "pids" in machine.controllers:
         result["pids"] = {"limit": resources.pids_limit}
-    if resources.unified and machine.cgroup_v2:
-        result["unified"] = dict(resources.unified)
+    if unified:
+        result["unified"] = unified
     return result
 
 
 def update_document(resources: Resources, machine: Machine) -> dict[str, Any]:
     """What `runc update --resources -` takes. -1 lifts a limit."""
     document = _resources(resources, machine)
-    if resources.cpu_quota_us is not None and resources.cpu_quota_us <= 0:
+    if resources.cpu_quota_us is not None and resources.cpu_quota_us <= 0 and "cpu" in machine.controllers:
         document.setdefault("cpu", {})["quota"] = -1
-    if resources.memory_limit_bytes is not None and resources.memory_limit_bytes <= 0:
+    if (
+        resources.memory_limit_bytes is not None
+        and resources.memory_limit_bytes <= 0
+        and "memory" in machine.controllers
+    ):
         document["memory"] = {"limit": -1} | ({"swap": -1} if machine.swap_accounting else {})
     return document
 

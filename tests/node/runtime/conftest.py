@@ -19,6 +19,7 @@ needs_root = pytest.mark.root
 IMAGE_ID = "sha256:" + "b" * 64
 APPLETS = (
     "sh ls cat echo sleep id hostname touch mount head dd kill ps tail wc nc mkdir test true false yes sync stty env tr"
+    " mknod"
 )
 
 

@@ -175,3 +175,9 @@ def test_version_2_kills_by_one_write(tmp_path: Path) -> None:
     assert cgroups.kill("pod")
     assert (tmp_path / "pod" / "cgroup.kill").read_text() == "1"
     assert cgroups.kill("absent")
+
+
+def test_which_controllers_this_machine_has(tmp_path: Path) -> None:
+    assert tree_v2(tmp_path, "cpu io memory pids").controllers() == {"cpu", "memory", "pids"}
+    v1 = Layout(v2=False, hierarchies={"cpu": "/c", "cpuacct": "/c", "pids": "/p", "": "/u"})
+    assert Cgroups(v1).controllers() == {"cpu", "pids"}

@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgekube.runtime.api import (
@@ -29,6 +30,7 @@ EVERYTHING = frozenset(CAPABILITIES)
 MACHINE = Machine(
     cgroup_v2=True, capabilities=EVERYTHING, oom_score_adj_min=-1000, swap_accounting=True, apparmor=False
 )
+V1 = Machine(cgroup_v2=False, capabilities=EVERYTHING, oom_score_adj_min=0, swap_accounting=False, apparmor=False)
 POD = Surroundings(
     rootfs="/root",
     cgroup="edgekube/pod1/c1",
@@ -94,8 +96,7 @@ def test_namespaces_of_the_node_and_a_shared_pid() -> None:
 
 
 def test_a_version_1_node_and_privileged_containers_share_the_cgroup_namespace() -> None:
-    v1 = Machine(cgroup_v2=False, capabilities=EVERYTHING, oom_score_adj_min=0, swap_accounting=False, apparmor=False)
-    assert {"type": "cgroup"} not in config(machine=v1)["linux"]["namespaces"]
+    assert {"type": "cgroup"} not in config(machine=V1)["linux"]["namespaces"]
     assert {"type": "cgroup"} not in config(security=Security(privileged=True))["linux"]["namespaces"]
 
 
@@ -185,8 +186,19 @@ def test_resources_in_the_runtimes_words() -> None:
     assert resources["cpu"] == {"shares": 2, "quota": 1000, "period": 100_000, "cpus": "0"}
     assert resources["memory"] == {"limit": 1000, "swap": 1000}
     assert resources["pids"] == {"limit": 7}
-    assert resources["unified"] == {"io.max": "x"}
-    assert set(config()["linux"]["resources"]) == {"devices"}
+    assert resources["unified"] == {"memory.oom.group": "1", "io.max": "x"}
+    assert config()["linux"]["resources"].keys() == {"devices", "unified"}
+    alone = config(resources=Resources(unified={"memory.oom.group": "0"}))["linux"]["resources"]
+    assert alone["unified"] == {"memory.oom.group": "0"}
+    assert "unified" not in config(machine=V1, resources=wanted)["linux"]["resources"]
+
+
+def test_a_limit_without_its_controller_is_left_out() -> None:
+    bare = msgspec.structs.replace(MACHINE, controllers=frozenset({"cpu"}))
+    wanted = Resources(cpu_shares=4, memory_limit_bytes=1000, pids_limit=7, cpuset_cpus="0")
+    assert config(machine=bare, resources=wanted)["linux"]["resources"].keys() == {"devices", "cpu"}
+    assert config(machine=bare, resources=wanted)["linux"]["resources"]["cpu"] == {"shares": 4}
+    assert update_document(Resources(cpu_quota_us=-1, memory_limit_bytes=-1), bare) == {"cpu": {"quota": -1}}
 
 
 def test_an_update_can_lift_limits() -> None:
