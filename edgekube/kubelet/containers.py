@@ -313,6 +313,7 @@ class Containers:
         record = self._record(name)
         for old in self._starts().get(name, [])[STARTS_KEPT - 1 :]:
             self._messages.pop(old.spec.id, None)
+            self._files.forget(self._pod_of(), name, old.spec.attempt)
             if old in record.failed:
                 record.failed = tuple(failed for failed in record.failed if failed != old)
             else:

@@ -76,7 +76,8 @@ def _projection(pod: Pod, projection: VolumeProjection, mode: int, sources: Sour
         token = projection.serviceAccountToken
         # A token is for its process alone: owner-only, readable by the fsGroup when there is one (volumes.py).
         return {token.path: File(token_of(token).encode(), 0o600 if _one_user(pod) else mode)}
-    return {}
+    kind = next((n for n in projection.__struct_fields__ if getattr(projection, n) is not None), "nothing")
+    raise ConfigError(f"a projected volume of {kind} is not supported by this node")
 
 
 def _one_user(pod: Pod) -> bool:

@@ -11,15 +11,24 @@ from edgekube.kubelet import spec as build
 from edgekube.kubelet.config import TERMINATION_MESSAGE_BYTES_MAX
 from edgekube.kubelet.env import ConfigError
 from edgekube.kubelet.files import host_network_hosts, node_resolver, pod_hosts, pod_resolver
-from edgekube.kubelet.logs import tail_text
+from edgekube.kubelet.logs import log_files, tail_text
 from edgekube.kubelet.payload import payload_of, token_projections
 from edgekube.kubelet.services import Services
 from edgekube.kubelet.spec import AnyContainer
 from edgekube.kubelet.volumes import PodVolumes
 from edgekube.runtime.api import ContainerStatus, Mount
 from edgekube.types.authentication_v1 import BoundObjectReference, TokenRequest, TokenRequestSpec
-from edgekube.types.core_v1 import Pod, ServiceAccount, ServiceAccountTokenProjection, Volume
+from edgekube.types.core_v1 import (
+    HostPathVolumeSource,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    ServiceAccount,
+    ServiceAccountTokenProjection,
+    Volume,
+)
 from edgekube.types.meta_v1 import ObjectMeta
+from edgekube.types.status import ApiError
 from edgekube.types.time import parse_time
 
 TOKEN_SECONDS_DEFAULT = 3600
@@ -60,19 +69,45 @@ class PodFiles:
         """Volumes mounted and filled, /etc files written. Raises ConfigError naming the volume."""
         self._pod = pod
         sources = self._services.sources(pod, ips)
-        for volume in pod.spec.volumes:
+        for declared in pod.spec.volumes:
+            volume = declared
             try:
+                if volume.persistentVolumeClaim is not None:
+                    volume = await self._claimed(pod, volume)
                 self._volumes.prepare(volume)
                 for projection in token_projections(volume):
                     await self._token(pod, projection)
                 payload = payload_of(pod, volume, sources, self._token_text)
                 if payload is not None:
                     self._volumes.write(volume, payload)
-            except (ConfigError, OSError) as error:
+            except (ConfigError, OSError, ApiError) as error:
                 words = f'MountVolume.SetUp failed for volume "{volume.name}" : {error}'
                 self._services.events.event(pod, "Warning", "FailedMount", words)
                 raise ConfigError(words) from error
         self._write_etc(pod, ips)
+
+    async def _claimed(self, pod: Pod, volume: Volume) -> Volume:
+        """The volume behind a claim, as a hostPath: those of kind hostPath and local are on this node."""
+        assert volume.persistentVolumeClaim is not None
+        name = volume.persistentVolumeClaim.claimName
+        try:
+            claim = await self._services.client.get(PersistentVolumeClaim, name, pod.metadata.namespace)
+            if claim.status.phase != "Bound":
+                raise ConfigError(f'PersistentVolumeClaim "{name}" is not bound to a volume yet')
+            found = await self._services.client.get(PersistentVolume, claim.spec.volumeName)
+        except ApiError as error:
+            raise ConfigError(str(error)) from error
+        source = found.spec.hostPath
+        if source is None and found.spec.local is not None:
+            source = HostPathVolumeSource(path=found.spec.local.path, type="Directory")
+        if source is None:
+            raise ConfigError(
+                f'PersistentVolume "{found.metadata.name}" is of a kind that is not supported by this node; '
+                "it has hostPath and local"
+            )
+        resolved = Volume(name=volume.name, hostPath=source)
+        self._volumes.resolve(resolved)
+        return resolved
 
     async def _token(self, pod: Pod, projection: ServiceAccountTokenProjection) -> None:
         """Issue or renew one token, bound to the pod."""
@@ -163,6 +198,13 @@ class PodFiles:
         """Everything but the logs."""
         self._volumes.remove()
         self._tokens.clear()
+
+    def forget(self, pod: Pod, container: str, attempt: int) -> None:
+        """The message and the logs of a start that nobody can ask for any more."""
+        self._message_path(container, attempt).unlink(missing_ok=True)
+        current = build.log_path(pod, container, attempt, self._services.config)
+        for path in log_files(current):
+            path.unlink(missing_ok=True)
 
     def remove_logs(self) -> None:
         shutil.rmtree(build.log_dir(self._pod, self._services.config), ignore_errors=True)

@@ -23,6 +23,7 @@ from edgekube.types.core_v1 import (
     PodSecurityContext,
     SeccompProfile,
     SecurityContext,
+    VolumeMount,
 )
 from edgekube.types.pod_resources import qos_class
 
@@ -230,6 +231,11 @@ def container_spec(
             LABEL_GRACE: str(grace if grace is not None else 30),
         },
     )
+
+
+def recursively_readonly(wanted: VolumeMount) -> bool:
+    """Whether mounts below the mounted folder are to be read-only too (KEP-3857)."""
+    return wanted.readOnly and wanted.recursiveReadOnly in ("Enabled", "IfPossible")
 
 
 def stop_signal(container: AnyContainer, image: Image) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from edgekube.kubelet.plan import Seen, init_policy, is_sidecar, should_restart
-from edgekube.kubelet.spec import AnyContainer
+from edgekube.kubelet.spec import AnyContainer, recursively_readonly
 from edgekube.runtime.api import ContainerState as RuntimeState
 from edgekube.runtime.api import ContainerStatus as RuntimeStatus
 from edgekube.runtime.api import Image
@@ -119,7 +119,7 @@ def container_status(
                 name=m.name,
                 mountPath=m.mountPath,
                 readOnly=m.readOnly,
-                recursiveReadOnly="Disabled" if m.readOnly else "",
+                recursiveReadOnly=("Enabled" if recursively_readonly(m) else "Disabled") if m.readOnly else "",
             )
             for m in container.volumeMounts
         ),

@@ -14,15 +14,29 @@ import msgspec
 
 from edgekube.kubelet.config import VOLUME_FILE_BYTES_MAX
 from edgekube.kubelet.env import ConfigError, expand
-from edgekube.kubelet.payload import Payload
+from edgekube.kubelet.payload import File, Payload
+from edgekube.kubelet.spec import recursively_readonly
 from edgekube.native.files import Resolve, openat2
 from edgekube.native.mounts import DETACH, MountFlag, mount, umount
 from edgekube.runtime.api import Mount
-from edgekube.types.core_v1 import Container, EphemeralContainer, HostPathVolumeSource, Pod, Volume
-from edgekube.types.quantity import parse
+from edgekube.types.core_v1 import (
+    Container,
+    EmptyDirVolumeSource,
+    EphemeralContainer,
+    HostPathVolumeSource,
+    Pod,
+    Volume,
+)
+from edgekube.types.pod_resources import NANO
+from edgekube.types.quantity import nano
 
 DATA_LINK = "..data"
+NAME_MAX, PAYLOAD_PATH_MAX = 255, 4096
 PROPAGATION = {"": "private", "None": "private", "HostToContainer": "rslave", "Bidirectional": "rshared"}
+
+
+SUPPORTED = ("configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath")
+# With a PersistentVolumeClaim the volume comes in as the hostPath of its PersistentVolume (podfiles.py).
 
 
 class HostPathError(ConfigError):
@@ -39,6 +53,9 @@ class PodVolumes:
         security = pod.spec.securityContext
         self._fs_group = security.fsGroup if security is not None else None
         self._written: dict[str, Payload] = {}
+        self._resolved: dict[str, Volume] = {}
+        limits = [nano(c.resources.limits.get("memory", "0")) // NANO for c in pod.spec.containers]
+        self._memory_limit = sum(limits) if limits and all(limits) else 0
 
     @property
     def run_dir(self) -> Path:
@@ -48,51 +65,71 @@ class PodVolumes:
 
     def path(self, volume: Volume) -> Path:
         """Host folder of a volume."""
+        volume = self._resolved.get(volume.name, volume)
         if volume.hostPath is not None:
             return Path(volume.hostPath.path)
         if volume.emptyDir is not None:
             return self._data / "volumes" / "kubernetes.io~empty-dir" / volume.name
         return self._run / "volumes" / volume.name
 
+    def resolve(self, volume: Volume) -> None:
+        """A claim's volume turned out to be this one."""
+        self._resolved[volume.name] = volume
+
     def prepare(self, volume: Volume) -> None:
         """Make what can be made without the API: emptyDir and hostPath. Raises ConfigError."""
         if volume.hostPath is not None:
             check_host_path(volume.hostPath)
             return
-        path = self.path(volume)
         if volume.emptyDir is None:
+            kind = kind_of(volume)
+            if kind not in SUPPORTED:
+                words = f'volumes of kind "{kind}" are not supported by this node; it has {", ".join(SUPPORTED)}'
+                raise ConfigError(words)
             return
+        path, medium = self.path(volume), volume.emptyDir.medium
+        if medium not in ("", "Memory"):
+            raise ConfigError(
+                f'an emptyDir of medium "{medium}" is not supported by this node: leave it out, or Memory'
+            )
         fresh = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
-        if volume.emptyDir.medium == "Memory":
-            if not os.path.ismount(path):
-                limit = volume.emptyDir.sizeLimit
-                size = f",size={int(parse(limit))}" if limit else ""
-                mount("tmpfs", str(path), "tmpfs", 0, f"mode=0777{size}")
-                fresh = True
-        elif volume.emptyDir.medium not in ("", "HugePages"):
-            raise ConfigError(f'volume {volume.name}: unknown medium "{volume.emptyDir.medium}"')
+        if medium == "Memory" and not os.path.ismount(path):
+            mount("tmpfs", str(path), "tmpfs", 0, f"mode=0777{self._tmpfs_size(volume.emptyDir)}")
+            fresh = True
         if fresh:
             path.chmod(0o777)
             if self._fs_group is not None:
                 os.chown(path, -1, self._fs_group)
                 path.chmod(0o2777)
 
+    def _tmpfs_size(self, source: EmptyDirVolumeSource) -> str:
+        """The smaller of its own limit and the containers' memory limits; the kernel's half of memory without one."""
+        own = nano(source.sizeLimit) // NANO if source.sizeLimit else 0
+        size = min((amount for amount in (own, self._memory_limit) if amount), default=0)
+        return f",size={size}" if size else ""
+
     def write(self, volume: Volume, payload: Payload) -> bool:
         """Show exactly `payload` in the volume, all at once; returns whether anything changed."""
         if self._written.get(volume.name) == payload:
             return False
+        for name in payload:
+            check_payload_path(name)
         total = sum(len(file.content) for file in payload.values())
         if total > VOLUME_FILE_BYTES_MAX:
             raise ConfigError(f"volume {volume.name} holds {total} bytes, more than {VOLUME_FILE_BYTES_MAX}")
-        write_atomically(self.path(volume), payload, self._fs_group)
+        changed = not shows(self.path(volume), payload, self._fs_group)
+        if changed:
+            write_atomically(self.path(volume), payload, self._fs_group)
         self._written[volume.name] = payload
-        return True
+        return changed
 
     def mounts(self, pod: Pod, container: Container | EphemeralContainer, env: Mapping[str, str]) -> list[Mount]:
         """The container's volumeMounts as bind mounts. Raises ConfigError."""
         volumes = {volume.name: volume for volume in pod.spec.volumes}
         mounts: list[Mount] = []
+        if container.volumeDevices:
+            raise ConfigError("raw block volumes (volumeDevices) are not supported by this node")
         for wanted in container.volumeMounts:
             volume = volumes.get(wanted.name)
             if volume is None:
@@ -107,6 +144,7 @@ class PodVolumes:
                     source=str(source),
                     readonly=wanted.readOnly,
                     propagation=PROPAGATION[wanted.mountPropagation],
+                    options=("rro",) if recursively_readonly(wanted) else (),
                 )
             )
         return mounts
@@ -128,8 +166,7 @@ class PodVolumes:
                 make_folders(root_fd, below)
                 fd = openat2(root_fd, below, os.O_PATH, resolve=Resolve.IN_ROOT)
             try:
-                if os.path.ismount(pin):
-                    umount(str(pin), DETACH)
+                _clear_pin(pin)
                 is_dir = stat.S_ISDIR(os.fstat(fd).st_mode)
                 if is_dir:
                     pin.mkdir(parents=True, exist_ok=True)
@@ -149,6 +186,23 @@ class PodVolumes:
             unmount_below(base)
             shutil.rmtree(base, ignore_errors=True)
         self._written.clear()
+
+
+def _clear_pin(pin: Path) -> None:
+    """Of the start before: the same name may be a file now and have been a folder then."""
+    if not pin.exists():
+        return
+    while os.path.ismount(pin):
+        umount(str(pin), DETACH)
+    if pin.is_dir():
+        pin.rmdir()
+    else:
+        pin.unlink()
+
+
+def kind_of(volume: Volume) -> str:
+    """The field that says what the volume is."""
+    return next((n for n in volume.__struct_fields__ if n != "name" and getattr(volume, n) is not None), "emptyDir")
 
 
 def make_folders(root_fd: int, below: str) -> None:
@@ -213,6 +267,39 @@ class _Stamp(msgspec.Struct):
 _stamp = _Stamp()
 
 
+def check_payload_path(name: str) -> None:
+    """A path in a configuration volume: relative, inside it, and none of our own names. Raises ConfigError."""
+    if not name or name.startswith(("/", "..")) or ".." in Path(name).parts or "\0" in name:
+        raise ConfigError(
+            f"invalid path {name!r} in a volume: it must be relative and must not contain or begin with .."
+        )
+    if len(name) > PAYLOAD_PATH_MAX or any(len(part.encode()) > NAME_MAX for part in Path(name).parts):
+        raise ConfigError(f"path {name[:64]!r}... in a volume is too long")
+
+
+def _file_mode(file: File, group: int | None) -> int:
+    """With an fsGroup its members can read what the owner can."""
+    return file.mode | (0o440 if group is not None else 0)
+
+
+def shows(root: Path, payload: Payload, group: int | None) -> bool:
+    """Whether a configuration volume holds exactly these files already (as after a restart of this process)."""
+    base = root / DATA_LINK
+    try:
+        found = {str(p.relative_to(base)) for p in base.rglob("*") if not p.is_dir()}
+        if found != {os.path.normpath(name) for name in payload}:
+            return False
+        for name, file in payload.items():
+            info = (base / name).stat()
+            if stat.S_IMODE(info.st_mode) != _file_mode(file, group) or info.st_size != len(file.content):
+                return False
+            if (base / name).read_bytes() != file.content or (group is not None and info.st_gid != group):
+                return False
+        return base.is_dir()
+    except OSError:
+        return False
+
+
 def write_atomically(root: Path, payload: Payload, group: int | None) -> None:
     """Replace a volume's files in one rename, so that a reader sees all of the old or all of the new.
 
@@ -235,7 +322,7 @@ def write_atomically(root: Path, payload: Payload, group: int | None) -> None:
         path.write_bytes(file.content)
         if group is not None:
             os.chown(path, -1, group)
-        path.chmod(file.mode | (0o440 if group is not None else 0))
+        path.chmod(_file_mode(file, group))
     swap = root / "..data_tmp"
     swap.unlink(missing_ok=True)
     swap.symlink_to(fresh.name)
