@@ -69,13 +69,14 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Wait for a key; the caller must call `done` with it."""
+        # Before a key is taken: what is cancelled here must not take one along.
+        await trio.lowlevel.checkpoint()
         while True:
             self._promote()
             if self._ready:
                 key = self._ready.popleft()
                 self._waiting.discard(key)
                 self._processing.add(key)
-                await trio.lowlevel.checkpoint()
                 return key
             self._wakeup = trio.Event()
             deadline = self._delayed[0][0] if self._delayed else float("inf")

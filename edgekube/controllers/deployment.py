@@ -14,9 +14,9 @@ from edgekube.controllers.owners import (
     claim,
     controller_of,
     index_by_controller,
+    member_keys,
     namespace_terminating,
     owned_by,
-    owner_keys,
     owner_reference,
 )
 from edgekube.controllers.rollout import replicas_of, wanted_replicas
@@ -54,7 +54,11 @@ class DeploymentController:
         index_by_controller(self._pods)
 
     def watches(self) -> Sequence[Watch]:
-        return (Watch(Deployment), Watch(ReplicaSet, owner_keys(KIND)), Watch(Pod, self._keys_of_pod))
+        return (
+            Watch(Deployment),
+            Watch(ReplicaSet, member_keys(KIND, self._deployments)),
+            Watch(Pod, self._keys_of_pod),
+        )
 
     def _keys_of_pod(self, change: Any) -> set[Key]:
         """Recreate waits for the last old pod: a pod's end concerns the Deployment two owners up."""

@@ -13,7 +13,8 @@ from edgekube.types.hashing import hash_of
 from edgekube.types.meta_v1 import LabelSelector, ObjectMeta
 from edgekube.types.status import ApiError
 
-HASH_LABEL = "controller-revision-hash"
+HASH_LABEL = "controller-revision-hash"  # on pods; on revisions too, where DaemonSets are concerned
+REVISION_HASH_LABEL = "controller.kubernetes.io/hash"
 HISTORY_LIMIT_DEFAULT = 10
 
 
@@ -38,11 +39,19 @@ def template_of(revision: ControllerRevision) -> PodTemplateSpec:
 class History:
     """The revisions of one controller's objects."""
 
-    def __init__(self, client: Client, informer: Informer[ControllerRevision], api_version: str, kind: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        informer: Informer[ControllerRevision],
+        api_version: str,
+        kind: str,
+        hash_label: str = REVISION_HASH_LABEL,
+    ) -> None:
         self._client = client
         self._informer = informer
         self._api_version = api_version
         self._kind = kind
+        self._hash_label = hash_label
         index_by_controller(informer)
 
     async def of(self, owner: KubeObject, selector: LabelSelector | None) -> list[ControllerRevision]:
@@ -85,7 +94,8 @@ class History:
             metadata=ObjectMeta(
                 name=f"{meta.name}-{digest}",
                 namespace=meta.namespace,
-                labels={**template.metadata.labels, HASH_LABEL: digest},
+                labels={**template.metadata.labels, self._hash_label: digest},
+                annotations=meta.annotations,  # kubernetes.io/change-cause is what `rollout history` shows
                 ownerReferences=(owner_reference(owner, self._api_version, self._kind),),
             ),
             data=msgspec.Raw(data),
@@ -106,4 +116,8 @@ class History:
         keep = HISTORY_LIMIT_DEFAULT if limit is None else limit
         for revision in unused[: max(0, len(unused) - keep)]:
             meta = revision.metadata
-            await self._client.delete(ControllerRevision, meta.name, meta.namespace, uid=meta.uid)
+            try:
+                await self._client.delete(ControllerRevision, meta.name, meta.namespace, uid=meta.uid)
+            except ApiError as error:
+                if error.code != 404:
+                    raise

@@ -64,6 +64,25 @@ def owner_keys(kind: str) -> Callable[[Change[Any]], Iterable[Key]]:
     return keys
 
 
+def member_keys(
+    kind: str, owners: Informer[Any], selector_of: Callable[[Any], LabelSelector | None] = lambda o: o.spec.selector
+) -> Callable[[Change[Any]], Iterable[Key]]:
+    """As `owner_keys`; and for an orphan the keys of all owners that might adopt it."""
+    of_owner = owner_keys(kind)
+
+    def keys(change: Change[Any]) -> Iterable[Key]:
+        found = set(of_owner(change))
+        orphan = change.new
+        if orphan is not None and orphan.metadata.labels and controller_of(orphan) is None:
+            namespace = orphan.metadata.namespace
+            for owner in owners.list(namespace):
+                if from_label_selector(selector_of(owner)).matches(orphan.metadata.labels):
+                    found.add((namespace, owner.metadata.name))
+        return found
+
+    return keys
+
+
 async def claim(
     client: Client,
     cls: type[T],
@@ -72,11 +91,13 @@ async def claim(
     api_version: str,
     kind: str,
     selector: LabelSelector | None,
+    *,
+    adoptable: Callable[[T], bool] = lambda _obj: True,
 ) -> list[T]:
     """The objects an owner manages: adopts matching orphans, releases its own that no longer match.
 
     ControllerRefManager's rules: an owner being deleted adopts and releases nothing, and nothing that is being deleted
-    is adopted.
+    is adopted. `adoptable` may ask for more than the labels.
     """
     matches = from_label_selector(selector).matches
     result: list[T] = []
@@ -90,7 +111,8 @@ async def claim(
     if meta.deletionTimestamp:
         return result
     for obj in orphans(informer, meta.namespace):
-        if not matches(obj.metadata.labels) or obj.metadata.deletionTimestamp or not obj.metadata.labels:
+        labels = obj.metadata.labels
+        if not labels or obj.metadata.deletionTimestamp or not matches(labels) or not adoptable(obj):
             continue
         ref = msgspec.to_builtins(owner_reference(owner, api_version, kind))
         refs = [*(msgspec.to_builtins(r) for r in obj.metadata.ownerReferences), ref]

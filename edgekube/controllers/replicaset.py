@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import trio
 
-from edgekube.client.api import Change, Key
+from edgekube.client.api import Key
 from edgekube.client.patches import merge_patch
 from edgekube.controllers.framework import Context, Watch
 from edgekube.controllers.owners import (
@@ -19,6 +19,7 @@ from edgekube.controllers.owners import (
     is_available,
     is_ready,
     is_terminating,
+    member_keys,
     namespace_terminating,
     next_available,
     owned_by,
@@ -27,7 +28,6 @@ from edgekube.controllers.owners import (
 from edgekube.types.apps_v1 import ReplicaSet, ReplicaSetCondition
 from edgekube.types.core_v1 import Pod, ReplicationController, ReplicationControllerCondition
 from edgekube.types.meta_v1 import LabelSelector
-from edgekube.types.selectors import from_label_selector
 from edgekube.types.status import ApiError
 from edgekube.types.time import format_time
 
@@ -76,23 +76,8 @@ class ReplicaSetController:
         index_by_controller(self._pods)
 
     def watches(self) -> Sequence[Watch]:
-        return (Watch(self._flavour.cls), Watch(Pod, self._keys_of_pod))
-
-    def _keys_of_pod(self, change: Change[Pod]) -> set[Key]:
-        """The owner of a pod; for an orphan every set of its namespace that might adopt it."""
-        keys: set[Key] = set()
-        for pod in (change.old, change.new):
-            if pod is None:
-                continue
-            ref = controller_of(pod)
-            if ref is not None:
-                if ref.kind == self._flavour.kind:
-                    keys.add((pod.metadata.namespace, ref.name))
-            elif pod.metadata.labels:
-                for rs in self._sets.list(pod.metadata.namespace):
-                    if from_label_selector(self._flavour.selector(rs)).matches(pod.metadata.labels):
-                        keys.add((pod.metadata.namespace, rs.metadata.name))
-        return keys
+        flavour = self._flavour
+        return (Watch(flavour.cls), Watch(Pod, member_keys(flavour.kind, self._sets, flavour.selector)))
 
     async def reconcile(self, key: Key) -> float | None:
         rs = self._sets.get(*key)

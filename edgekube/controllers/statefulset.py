@@ -17,10 +17,10 @@ from edgekube.controllers.owners import (
     index_by_controller,
     is_available,
     is_ready,
+    member_keys,
+    next_available,
     owned_by,
-    owner_keys,
     pod_from_template,
-    ready_since,
 )
 from edgekube.types.apps_v1 import ControllerRevision, StatefulSet, StatefulSetStatus
 from edgekube.types.core_v1 import Pod, PodTemplateSpec
@@ -44,14 +44,23 @@ class StatefulSetController:
         self._history = History(context.client, context.informer(ControllerRevision), API_VERSION, KIND)
 
     def watches(self) -> Sequence[Watch]:
-        return (Watch(StatefulSet), Watch(Pod, owner_keys(KIND)))
+        return (Watch(StatefulSet), Watch(Pod, member_keys(KIND, self._sets)))
 
     async def reconcile(self, key: Key) -> float | None:
         sts = self._sets.get(*key)
         if sts is None:
             return None
         client, spec = self._context.client, sts.spec
-        claimed = await claim(client, Pod, self._pods, sts, API_VERSION, KIND, spec.selector)
+        claimed = await claim(
+            client,
+            Pod,
+            self._pods,
+            sts,
+            API_VERSION,
+            KIND,
+            spec.selector,
+            adoptable=lambda pod: ordinal_of(sts, pod) is not None,
+        )
         pods = {o: p for p in claimed if (o := ordinal_of(sts, p)) is not None}
         if sts.metadata.deletionTimestamp:
             return None
@@ -72,7 +81,7 @@ class StatefulSetController:
             return None
         now = self._context.now().timestamp()
         held = {o: p for p in self._owned(sts) if (o := ordinal_of(sts, p)) is not None}
-        status = set_status(fresh, held, current, update, now)
+        status = set_status(fresh, sts.metadata.generation, held, current, update, now)
         if status != fresh.status:
             await self._patch_status(fresh, status)
         if failure is not None:
@@ -80,12 +89,7 @@ class StatefulSetController:
         in_use = {status.currentRevision, status.updateRevision}
         in_use |= {p.metadata.labels.get(HASH_LABEL, "") for p in held.values()}
         await self._history.trim(revisions, in_use, spec.revisionHistoryLimit)
-        waits = [
-            since + spec.minReadySeconds - now
-            for p in held.values()
-            if spec.minReadySeconds and (since := ready_since(p)) is not None and since + spec.minReadySeconds > now
-        ]
-        return min(waits) + 0.01 if waits else None
+        return next_available(held.values(), spec.minReadySeconds, now)
 
     def _owned(self, sts: StatefulSet) -> Sequence[Pod]:
         return owned_by(self._pods, sts.metadata.uid)
@@ -107,8 +111,13 @@ class StatefulSetController:
             pod = pods.get(ordinal)
             if pod is not None and pod.status.phase in ("Failed", "Succeeded") and not pod.metadata.deletionTimestamp:
                 # A finished pod keeps its name: it has to go before its successor can come.
-                words = f"StatefulSet {_name(sts)} is recreating failed Pod {pod.metadata.name}"
-                self._say(sts, "Warning", "RecreatingFailedPod", words)
+                where = f"StatefulSet {sts.metadata.namespace}/{_name(sts)}"
+                if pod.status.phase == "Failed":
+                    words = f"{where} is recreating failed Pod {pod.metadata.name}"
+                    self._say(sts, "Warning", "RecreatingFailedPod", words)
+                else:
+                    words = f"{where} is recreating terminated Pod {pod.metadata.name}"
+                    self._say(sts, "Normal", "RecreatingTerminatedPod", words)
                 await self._delete(sts, pod)
                 if not parallel:
                     return
@@ -147,29 +156,9 @@ class StatefulSetController:
     async def _roll(
         self, sts: StatefulSet, pods: Mapping[int, Pod], wanted: range, update: ControllerRevision, now: float
     ) -> None:
-        """Replace outdated pods from the highest ordinal down, as many at once as maxUnavailable allows."""
-        strategy = sts.spec.updateStrategy
-        if strategy.type == "OnDelete":
-            return
-        rolling = strategy.rollingUpdate
-        allowed = 1
-        if rolling is not None and rolling.maxUnavailable is not None:
-            allowed = max(1, scaled(rolling.maxUnavailable, len(wanted), round_up=True))
-        unavailable = 0
-        for ordinal in reversed(wanted):
-            pod = pods.get(ordinal)
-            outdated = (
-                pod is not None
-                and ordinal >= wanted.start + partition(sts)
-                and pod.metadata.labels.get(HASH_LABEL) != update.metadata.name
-            )
-            if pod is not None and outdated and not pod.metadata.deletionTimestamp:
+        if sts.spec.updateStrategy.type != "OnDelete":
+            for pod in outdated(sts, pods, wanted, update.metadata.name, now):
                 await self._delete(sts, pod)
-                unavailable += 1
-            elif pod is None or pod.metadata.deletionTimestamp or not is_available(pod, sts.spec.minReadySeconds, now):
-                unavailable += 1
-            if unavailable >= allowed:
-                return
 
     async def _create(self, sts: StatefulSet, ordinal: int, revision: ControllerRevision) -> None:
         pod = new_pod(sts, ordinal, template_of(revision), revision.metadata.name)
@@ -204,6 +193,27 @@ def ordinal_of(sts: StatefulSet, pod: Pod) -> int | None:
     return int(match.group(2)) if match is not None and match.group(1) == sts.metadata.name else None
 
 
+def outdated(sts: StatefulSet, pods: Mapping[int, Pod], wanted: range, update: str, now: float) -> list[Pod]:
+    """The pods to replace now, from the highest ordinal down to the partition.
+
+    Old ones that serve nobody come first; of the others as many as leaves no more than maxUnavailable unavailable.
+    """
+    rolling = sts.spec.updateStrategy.rollingUpdate
+    allowed = 1
+    if rolling is not None and rolling.maxUnavailable is not None:
+        allowed = max(1, scaled(rolling.maxUnavailable, len(wanted), round_up=False))
+    living = {o: p for o in wanted if (p := pods.get(o)) is not None and not p.metadata.deletionTimestamp}
+    available = {o for o, p in living.items() if is_available(p, sts.spec.minReadySeconds, now)}
+    old = [
+        o
+        for o in reversed(wanted)
+        if o in living and o >= wanted.start + partition(sts) and living[o].metadata.labels.get(HASH_LABEL) != update
+    ]
+    useless = [o for o in old if o not in available][:allowed]
+    room = max(0, allowed - (len(wanted) - len(available)))
+    return [living[o] for o in (*useless, *[o for o in old if o in available][:room])]
+
+
 def partition(sts: StatefulSet) -> int:
     rolling = sts.spec.updateStrategy.rollingUpdate
     return rolling.partition or 0 if rolling is not None else 0
@@ -228,12 +238,16 @@ def new_pod(sts: StatefulSet, ordinal: int, template: PodTemplateSpec, revision:
 
 def set_status(
     sts: StatefulSet,
+    observed: int,
     pods: Mapping[int, Pod],
     current: ControllerRevision,
     update: ControllerRevision,
     now: float,
 ) -> StatefulSetStatus:
-    """Counts and revisions; when every pod is updated the update revision becomes the current one."""
+    """Counts and revisions; when every pod is updated the update revision becomes the current one.
+
+    `observed` is the generation that was acted on.
+    """
     living = [p for p in pods.values() if not p.metadata.deletionTimestamp]
     at_update = sum(p.metadata.labels.get(HASH_LABEL) == update.metadata.name for p in living)
     at_current = sum(p.metadata.labels.get(HASH_LABEL) == current.metadata.name for p in living)
@@ -241,7 +255,7 @@ def set_status(
     ready = sum(is_ready(p) for p in pods.values())
     status = msgspec.structs.replace(
         sts.status,
-        observedGeneration=sts.metadata.generation,
+        observedGeneration=max(sts.status.observedGeneration, observed),
         replicas=len(pods),
         readyReplicas=ready,
         availableReplicas=sum(is_available(p, sts.spec.minReadySeconds, now) for p in pods.values()),
