@@ -164,6 +164,21 @@ def test_a_follower_without_leader_lets_the_asker_wait() -> None:
     assert read(group, 2) == []
 
 
+def test_a_barrier_that_comes_back_to_its_asker_is_answered() -> None:
+    """Passed on to a leader of before, who by then follows the asker and passes it back."""
+    group = Group()
+    group.elect(2)
+    group.nodes[1].read_index(b"read")
+    group.ready(1)
+    (asked,) = [message for message in group.network if message.type == MessageType.MsgReadIndex]
+    group.network.clear()
+    group.elect(1)
+    group.nodes[2].step(asked)
+    group.settle()
+    assert [read.context for read in group.machines[1].reads] == [b"read"]
+    assert not group.refused
+
+
 def test_one_voter_answers_at_once() -> None:
     group = Group((1,), learners=(2,))
     group.elect(1)

@@ -1,0 +1,452 @@
+"""One simulated run of a group: members, network, clients, watchers and faults, all from one plan.
+
+`run` is a function of its plan: the same plan gives the same trace digest. At the end of the faults everything is
+mended and the group must find back: elect a leader, take a write, and agree on every key.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from edgekube.raft.confchange import ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2
+from edgekube.raft.errors import ProposalDroppedError, RaftProtocolError
+from edgekube.raft.messages import ConfState
+from edgekube.raft.roles import CampaignType
+from edgekube.raft.tracker import Membership
+from edgekube.store import command as commands
+from edgekube.store.api import Put
+from edgekube.store.state import REVISION_FIRST, Outcome
+from edgekube.testing import sim_machine
+from edgekube.testing.linearizability import Operation, Undecided, check
+from edgekube.testing.sim_checks import Checks
+from edgekube.testing.sim_clients import KEYS, Client, Group, Watcher
+from edgekube.testing.sim_member import Member
+from edgekube.testing.sim_plan import Fault, Plan
+from edgekube.testing.sim_storage import FIRST_INDEX
+from edgekube.testing.sim_world import Network, SimulationFailed, World
+
+MEMBERS_MAX: Final = 7
+RECOVERY: Final = 6_000.0  # virtual milliseconds after which a mended group must be well
+_ADMIN_PAUSE: Final = 200.0
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What came of a run. `failure` is empty when every promise held; `digest` identifies the trace."""
+
+    plan: Plan
+    failure: str
+    digest: int
+    events: int
+    operations: int
+    revisions: int
+    watched: int
+    elections: int
+    undecided: bool
+    trace: tuple[str, ...]
+
+
+class Simulation:
+    """The state of one run; use `run`."""
+
+    def __init__(self, plan: Plan, make: Callable[..., Member] = Member) -> None:
+        self.plan = plan
+        self.make = make
+        self.world = World()
+        self.network = Network(
+            self.world, plan.seed, loss=plan.loss, repeat=plan.repeat, delay_min=0.2, delay_max=plan.delay_max
+        )
+        self.checks = Checks(plan.seed)
+        self.checks.begin(FIRST_INDEX, 1, REVISION_FIRST)
+        self.members: dict[int, Member] = {}
+        self.group = Group(self.world, self.network, self.members)
+        self.rng = random.Random(plan.seed * 49_979_687)
+        conf_state = ConfState(voters=tuple(range(1, plan.members + 1)))
+        self.checks.switched(FIRST_INDEX, conf_state)
+        for number in conf_state.voters:
+            self.add(number).storage.begin(conf_state)
+        for member in list(self.members.values()):
+            member.start()
+        self.history: list[Operation] = []
+        self.clients = [Client(number, plan, self.group, self.history) for number in range(plan.clients)]
+        self.watchers = [
+            Watcher(1, plan, self.group, self.checks, b"/k/", b"/k0"),
+            Watcher(2, plan, self.group, self.checks, KEYS[1], KEYS[4]),
+            Watcher(3, plan, self.group, self.checks, KEYS[0], KEYS[1]),
+        ]
+        for fault in plan.faults:
+            self.world.after(fault.at, lambda fault=fault: self.strike(fault))  # type: ignore[misc]
+        self.world.after(_ADMIN_PAUSE, self.administer)
+
+    def add(self, number: int) -> Member:
+        """A member with an empty disk, not started."""
+        member = self.make(number, self.plan, self.world, self.network, self.checks, self.members)
+        self.members[number] = member
+        member.version = max((one.version for one in self.members.values()), default=sim_machine.OLD)
+        member.on_publish = self.published
+        return member
+
+    def published(self, member: Member) -> None:
+        """A member has applied something."""
+        for watcher in self.watchers:
+            watcher.published(member)
+
+    def leader(self) -> Member | None:
+        """The leader of the highest term."""
+        leaders = [member for member in self.group.up() if member.leads]
+        return max(leaders, key=lambda member: member.node.raft.term if member.node else 0, default=None)
+
+    # -- faults
+
+    def strike(self, fault: Fault) -> None:
+        """Let a fault happen."""
+        self.world.note(0, int(fault.at))
+        up = self.group.up()
+        if up:
+            getattr(self, "_" + fault.kind.replace("-", "_"))(up, *fault.chances)
+
+    def _cut(self, links: list[tuple[int, int]], span: float) -> None:
+        for link in links:
+            self.network.cut(*link)
+
+        def mend() -> None:
+            for link in links:
+                if self.network.is_cut(*link):
+                    self.network.mend(*link)
+
+        self.world.after(span, mend)
+
+    def _both(self, left: list[int], right: list[int]) -> list[tuple[int, int]]:
+        return [link for a in left for b in right for link in ((a, b), (b, a))]
+
+    def _split(self, up: list[Member], where: float, seed: float, span: float) -> None:
+        numbers = list(self.members)
+        random.Random(seed).shuffle(numbers)
+        place = 1 + int(where * (len(numbers) - 1))
+        self._cut(self._both(numbers[:place], numbers[place:]), 200 + span * 2500)
+
+    def _isolate(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        leader = self.leader()
+        victim = leader if leader is not None and how < 0.5 else up[int(whom * len(up))]
+        self._cut(self._both([victim.id], [n for n in self.members if n != victim.id]), 200 + span * 2500)
+
+    def _one_way(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        leader = self.leader()
+        victim = leader if leader is not None and how < 0.3 else up[int(whom * len(up))]
+        others = [n for n in self.members if n != victim.id]
+        deaf = int(how * 1000) % 2
+        self._cut([(n, victim.id) if deaf else (victim.id, n) for n in others], 200 + span * 2500)
+
+    def _bridge(self, up: list[Member], where: float, seed: float, span: float) -> None:
+        numbers = list(self.members)
+        random.Random(seed).shuffle(numbers)
+        half = (len(numbers) - 1) // 2
+        self._cut(self._both(numbers[1 : 1 + half], numbers[1 + half :]), 300 + span * 2500)
+
+    def _flap(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        victim = up[int(whom * len(up))].id
+        others = [n for n in self.members if n != victim]
+        links = self._both([victim], others) if how < 0.5 else [(victim, n) for n in others]
+        for n in range(3 + int(span * 8)):
+            self.world.after(n * (40 + how * 400), lambda: self._cut(links, 20 + how * 200))
+
+    def _storm(self, up: list[Member], loss: float, delay: float, span: float) -> None:
+        network = self.network
+        before = network.loss, network.repeat, network.delay_max
+        network.loss, network.repeat = max(network.loss, loss * 0.5), max(network.repeat, 0.2)
+        network.delay_max = max(network.delay_max, delay * 100)
+
+        def calm() -> None:
+            network.loss, network.repeat, network.delay_max = before
+
+        self.world.after(100 + span * 1500, calm)
+
+    def _crash(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        leader = self.leader()
+        victim = leader if leader is not None and how < 0.4 else up[int(whom * len(up))]
+        self.crash(victim, 20 + span * span * 2000)
+
+    def crash(self, victim: Member, pause: float) -> None:
+        """Crash a member; it comes back after a while."""
+        victim.crash()
+
+        def back() -> None:
+            if not victim.is_up and not victim.removed:
+                victim.start()
+
+        self.world.after(pause, back)
+
+    def _crash_many(self, up: list[Member], share: float, seed: float, span: float) -> None:
+        count = len(up) if share > 0.6 else 1 + int(share * len(up))
+        generator = random.Random(seed)
+        for victim in generator.sample(up, count):
+            self.crash(victim, 20 + generator.random() * span * 1500)
+
+    def _stall(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        leader = self.leader()
+        victim = leader if leader is not None and how < 0.5 else up[int(whom * len(up))]
+        victim.stalled_until = self.world.now + 50 + span * 1500
+
+    def _jump(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        up[int(whom * len(up))].jump(1 + int(span * 30))
+
+    def _slow_disk(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        victim = up[int(whom * len(up))]
+        victim.disk_factor = 3 + how * 40
+
+        def well() -> None:
+            victim.disk_factor = 1.0
+
+        self.world.after(200 + span * 2000, well)
+
+    def _full_disk(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        victim = up[int(whom * len(up))]
+        victim.disk_full = True
+
+        def freed() -> None:
+            victim.disk_full = False
+
+        self.world.after(200 + span * 2000, freed)
+
+    def _rot(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        """Only where the rest can go on without it for ever."""
+        victim = up[int(whom * len(up))]
+        dead = {number for number, member in self.members.items() if member.storage.rotten} | {victim.id}
+        for member in self.members.values():
+            state = member.storage.conf_state
+            for voters in (state.voters, state.voters_outgoing):
+                if voters and len(set(voters) - dead) <= len(voters) // 2:
+                    return
+        victim.crash()
+        victim.storage.rotten = True
+
+    def _compact(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        for member in up:
+            if how < 0.5 or member is up[int(whom * len(up))]:
+                member.compact(int(span * 40))
+
+    def _transfer(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        leader = self.leader() if how < 0.8 else up[int(span * len(up))]
+        if leader is not None and leader.node is not None and self.world.now >= leader.stalled_until:
+            leader.node.transfer_leader(up[int(whom * len(up))].id)
+            leader.pump()
+
+    def _campaign(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        member = up[int(whom * len(up))]
+        if member.node is not None and self.world.now >= member.stalled_until:
+            member.node.campaign()
+            member.pump()
+
+    def _contest(self, up: list[Member], whom: float, seed: float, span: float) -> None:
+        """Without a leader, two candidates a little apart, and quick restarts of those who vote meanwhile."""
+        generator = random.Random(seed)
+        leader = self.leader()
+        if leader is not None:
+            self.crash(leader, 300)
+        others = [member for member in up if member is not leader]
+        generator.shuffle(others)
+        apart = self.plan.disk + self.plan.delay_max
+        for place, member in enumerate(others):
+            if place < 2:
+                self.world.after(place * apart * 2 * span, lambda member=member: self.stand(member))  # type: ignore[misc]
+            else:
+                delay = apart * 3 * generator.random()
+                self.world.after(delay, lambda member=member: self.crash(member, 1))  # type: ignore[misc]
+
+    def stand(self, member: Member) -> None:
+        """Let a member stand for election, without asking first whether it could win."""
+        if member.node is not None and self.world.now >= member.stalled_until:
+            member.node.raft.hup(CampaignType.TRANSFER)
+            member.pump()
+
+    def _churn(self, up: list[Member], whom: float, seed: float, span: float) -> None:
+        generator = random.Random(seed)
+        for n in range(2 + int(span * 8)):
+            self.world.after(n * (50 + 250 * whom), lambda: self._lose_leader(generator))
+
+    def _lose_leader(self, generator: random.Random) -> None:
+        leader = self.leader()
+        if leader is None:
+            return
+        others = [member for member in self.group.up() if member is not leader]
+        if generator.random() < 0.5:
+            self.crash(leader, 10 + generator.random() * 300)
+        else:
+            self._cut(self._both([leader.id], [member.id for member in others]), 50 + generator.random() * 300)
+        if others and generator.random() < 0.7:
+            self.stand(generator.choice(others))
+
+    def _upgrade(self, up: list[Member], whom: float, how: float, span: float) -> None:
+        """One more member restarts with the next version; with the last of them its commands may be written."""
+        for member in up:
+            if member.version == sim_machine.OLD:
+                self.crash(member, 20 + span * 300)
+                member.version = sim_machine.NEW
+                if how < 0.5:
+                    return
+
+    # -- membership
+
+    def _change(self, up: list[Member], what: float, whom: float, how: float) -> None:
+        leader = self.leader()
+        if leader is None or leader.node is None:
+            return
+        membership = leader.node.raft.tracker.membership
+        changes = self.change_for(membership, what, whom)
+        self.propose(leader, ConfChangeV2(ConfChangeTransition(int(how * how * 3)), changes))
+
+    def change_for(self, membership: Membership, what: float, whom: float) -> tuple[ConfChangeSingle, ...]:
+        """A change that makes sense for a membership."""
+        voters, learners = sorted(membership.voters), sorted(membership.learners)
+        voter = voters[int(whom * len(voters))]
+        kind = ConfChangeType
+        room = len(voters) + len(learners) < MEMBERS_MAX - 1
+        if learners and what < 0.35:
+            learner = learners[int(whom * len(learners))]
+            if what < 0.25:
+                return (ConfChangeSingle(kind.ADD_NODE, learner),)
+            return (ConfChangeSingle(kind.REMOVE_NODE, learner),)
+        if room and what < 0.6:
+            joining = kind.ADD_LEARNER_NODE if what < 0.45 else kind.ADD_NODE
+            return (ConfChangeSingle(joining, self.join()),)
+        if len(voters) > 1 and what < 0.75:
+            return (ConfChangeSingle(kind.REMOVE_NODE, voter),)
+        if len(voters) > 1 and what < 0.85:
+            return (ConfChangeSingle(kind.ADD_LEARNER_NODE, voter),)
+        if room:
+            swap = [ConfChangeSingle(kind.ADD_NODE, self.join()), ConfChangeSingle(kind.REMOVE_NODE, voter)]
+            if what > 0.95 and len(voters) > 2:
+                other = voters[(voters.index(voter) + 1) % len(voters)]
+                swap.append(ConfChangeSingle(kind.ADD_LEARNER_NODE, other))
+            return tuple(swap)
+        return (ConfChangeSingle(kind.REMOVE_NODE, voter),)
+
+    def join(self) -> int:
+        """Start a member that has nothing yet."""
+        number = max(self.members) + 1
+        self.add(number).start()
+        return number
+
+    def propose(self, leader: Member, change: ConfChangeV2) -> None:
+        """Propose a change; the core may refuse it."""
+        assert leader.node is not None
+        try:
+            leader.node.propose_conf_change(change)
+        except (ProposalDroppedError, RaftProtocolError):
+            return
+        leader.pump()
+
+    def administer(self) -> None:
+        """What an operator sees to: leave joint memberships, replace the dead, stop the removed."""
+        self.world.after(_ADMIN_PAUSE, self.administer)
+        for number in self.checks.removed:
+            if self.rng.random() < 0.3:
+                self.members[number].removed = True
+                self.members[number].crash()
+        leader = self.leader()
+        if leader is None or leader.node is None or self.world.now < leader.stalled_until:
+            return
+        membership = leader.node.raft.tracker.membership
+        if membership.is_joint:
+            if not membership.auto_leave and self.rng.random() < 0.3:
+                self.propose(leader, ConfChangeV2())
+            return
+        for number in sorted(membership.voters | membership.learners):
+            if self.members[number].storage.rotten:
+                change = ConfChangeSingle(ConfChangeType.REMOVE_NODE, number)
+                self.propose(leader, ConfChangeV2(ConfChangeTransition.AUTO, (change,)))
+                return
+        if "rot" in {fault.kind for fault in self.plan.faults} and len(membership.voters) < self.plan.members:
+            joining = next(iter(sorted(membership.learners)), 0) or self.join()
+            kind = ConfChangeType.ADD_NODE if joining in membership.learners else ConfChangeType.ADD_LEARNER_NODE
+            self.propose(leader, ConfChangeV2(ConfChangeTransition.AUTO, (ConfChangeSingle(kind, joining),)))
+
+    # -- the end
+
+    def play(self) -> None:
+        """The run, with all checks. Raises SimulationFailed, and whatever the code under test raises."""
+        self.world.run_until(self.plan.duration)
+        self.mend()
+        self.world.run_until(self.plan.duration + RECOVERY)
+        leader = self.leader()
+        if leader is None or leader.node is None:
+            raise SimulationFailed(f"no leader {RECOVERY:.0f} ms after everything was mended: {self.describe()}")
+        outcomes: list[Outcome | None] = []
+        _, data = commands.encode((), (Put(b"/k/end", b"end"),))
+        if not leader.propose(data, outcomes.append):
+            raise SimulationFailed(f"leader {leader.id} takes no write after everything was mended: {self.describe()}")
+        self.world.run_until(self.world.now + RECOVERY / 2)
+        if not outcomes or outcomes[0] is None:
+            raise SimulationFailed(f"a write is not applied after everything was mended: {self.describe()}")
+        self.agree(leader)
+
+    def mend(self) -> None:
+        """No more faults; whoever is a member and has a disk comes back."""
+        for client in self.clients:
+            client.stopped = True
+        self.network.mend_all()
+        for member in self.members.values():
+            member.disk_full = False
+            member.disk_factor = 1.0
+            member.stalled_until = min(member.stalled_until, self.world.now)
+            if not member.is_up and not member.removed:
+                member.start()
+
+    def agree(self, leader: Member) -> None:
+        """All members hold the same, key by key."""
+        assert leader.node is not None
+        membership = leader.node.raft.tracker.membership
+        for number in sorted(membership.voters_all | membership.learners):
+            member = self.members[number]
+            if member.storage.rotten:
+                continue
+            if not member.is_up or member.machine.index != leader.machine.index:
+                raise SimulationFailed(f"member {number} has not caught up: {self.describe()}")
+            found = {kv.key: kv for kv in member.machine.range(b"\x01", b"\xff")}
+            self.checks.contents(number, member.machine.revision, found)
+
+    def describe(self) -> str:
+        """The members in one line each."""
+        lines = []
+        for member in self.members.values():
+            if member.node is None:
+                lines.append(f"{member.id}: down, rotten={member.storage.rotten} removed={member.removed}")
+                continue
+            raft = member.node.raft
+            lines.append(
+                f"{member.id}: {raft.state.name} term={raft.term} lead={raft.lead} last={raft.log.last_index} "
+                f"committed={raft.log.committed} applied={raft.log.applied} {raft.tracker.membership}"
+            )
+        return "\n  ".join(["", *lines])
+
+
+def run(plan: Plan, make: Callable[..., Member] = Member) -> Report:
+    """Play a plan and judge it."""
+    simulation = Simulation(plan, make)
+    failure = ""
+    undecided = False
+    try:
+        simulation.play()
+        try:
+            failure = check(simulation.history) or ""
+        except Undecided:
+            undecided = True
+    except Exception as error:  # whatever goes wrong in the code under test is what a simulation looks for
+        failure = f"{type(error).__name__}: {error}"
+    finally:
+        for watcher in simulation.watchers:
+            watcher.close()
+    world, checks = simulation.world, simulation.checks
+    return Report(
+        plan,
+        failure,
+        world.digest,
+        world.events,
+        len(simulation.history),
+        checks.revision,
+        sum(watcher.seen for watcher in simulation.watchers),
+        len(checks._leaders),
+        undecided,
+        tuple(f"{at:.1f} {fact}" for at, fact in world.trace) if failure else (),
+    )
