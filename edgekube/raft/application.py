@@ -13,12 +13,15 @@ from edgekube.raft.messages import ConfState, Entry, HardState, Snapshot
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a member keeps time and how much it sends. Seconds, ticks and bytes.
 
-    With these defaults a leader is missed after 0.8 to 1.5 s and beats about three times a second.
+    With these defaults a leader is missed after 0.8 to 1.5 s and beats about three times a second. A candidate tries
+    again after `campaign_ticks` and up to as many more: those who have only just heard from the lost leader, or stood
+    themselves, said no or nothing, and will not a moment later.
     """
 
     tick_s: float = 0.1
     heartbeat_ticks: int = 3
     election_ticks: int = 8
+    campaign_ticks: int = 3
     read_only: ReadOnlyOption = ReadOnlyOption.SAFE
     append_size_max: int = 256 * 1024
     inflight_max: int = 64

@@ -307,6 +307,7 @@ class ReplicatedStore(KeptState):
         self._waiting_count = self._waiting_size = 0
         self._waiting_lot = trio.lowlevel.ParkingLot()  # callers held back
         self._forward_lot = trio.lowlevel.ParkingLot()  # the forwarder
+        self._forward_scope = trio.CancelScope()
         self._sessions: dict[tuple[int, int], Session] = {}
         self._sessions_term = 0
         self._barriers: list[_Barrier] = []
@@ -451,6 +452,7 @@ class ReplicatedStore(KeptState):
     def role_changed(self, lead: int, leads: bool, term: int) -> None:
         """See `Application.role_changed`."""
         self._hub.wake()
+        self._forward_scope.cancel()
         self._forward_lot.unpark_all()
         self._barrier_lot.unpark_all()
         self._promote_lot.unpark_all()
@@ -591,10 +593,12 @@ class ReplicatedStore(KeptState):
             term, in_flight.nonce, in_flight.floor, tuple([(write.sequence, write.data) for write in batch])
         )
         self._forwarded += len(batch)
-        try:
-            answer = requests.decode_answer(await self._transport.request(lead, requests.encode(request)))
-        except (PeerUnavailable, RaftProtocolError):
-            answer = Answer(Verdict.AGAIN)
+        answer = Answer(Verdict.AGAIN)
+        with trio.CancelScope() as self._forward_scope:  # cancelled when somebody else leads
+            try:
+                answer = requests.decode_answer(await self._transport.request(lead, requests.encode(request)))
+            except (PeerUnavailable, RaftProtocolError):
+                pass
         if answer.verdict == Verdict.ACCEPTED:
             return
         for write in batch:
@@ -609,8 +613,9 @@ class ReplicatedStore(KeptState):
             else:
                 in_flight.take_back(write)
                 self._enqueue(write)
-        with trio.move_on_after(FORWARD_RETRY_S):
-            await self._forward_lot.park()
+        if (lead, term) == (node.lead, node.term):
+            with trio.move_on_after(FORWARD_RETRY_S):
+                await self._forward_lot.park()
 
     async def answer(self, peer: int, request: bytes) -> bytes:
         """See `Application.answer`."""
