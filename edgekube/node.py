@@ -40,6 +40,7 @@ from edgekube.dns.config import DnsConfig
 from edgekube.kubelet.config import KubeletConfig
 from edgekube.kubelet.node_api import LocalNodeApi
 from edgekube.kubelet.role import Kubelet
+from edgekube.native.memory import give_back
 from edgekube.network.api import NetworkFailure
 from edgekube.network.bridge import BridgeNetwork
 from edgekube.notify import notify
@@ -212,6 +213,7 @@ class Node:
                 # What lives now lives as long as the process: the collector need not look at it again.
                 gc.collect()
                 gc.freeze()
+                give_back()
                 log.info("node=%s ready api=%s", settings.node_name, self.bound)
                 notify("READY=1")
                 task_status.started()

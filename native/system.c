@@ -10,6 +10,7 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -52,6 +54,12 @@ int ek_openat2(int dir_fd, const char *path, uint64_t flags, uint64_t mode, uint
     }
     return -EAGAIN;
 }
+
+/* Only for mappings whose pages are all the file's own: a changed page would be lost. */
+int ek_forget_pages(uintptr_t start, size_t bytes) { return result(madvise((void *)start, bytes, MADV_DONTNEED)); }
+
+/* 1 when pages went back to the kernel. The extension lives in glibc's Python, so this is glibc's heap. */
+int ek_trim_heap(void) { return malloc_trim(0); }
 
 int64_t ek_fs_type(const char *path) {
     struct statfs fs;

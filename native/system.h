@@ -20,6 +20,10 @@ int ek_pin_namespaces(const char *net, const char *ipc, const char *uts, const c
                       char *failed, int failed_size);
 int ek_socket_in_netns(int netns_fd, int family, int type, int protocol);
 
+/* Memory (madvise(2), malloc_trim(3)). */
+int ek_forget_pages(uintptr_t start, size_t bytes);
+int ek_trim_heap(void);
+
 /* Processes (clone(2), prctl(2)). */
 int ek_set_subreaper(int on);
 int ek_spawn_detached(const char *path, const char *const *argv, const char *const *envp, const int *fds,
