@@ -21,9 +21,9 @@ class MediaType(msgspec.Struct, frozen=True, gc=False):
     group: str = ""
 
     @property
-    def accept(self) -> str:
-        """The clause again, in one spelling."""
-        return f"{self.type};as={self.as_};v={self.version};g={self.group}" if self.as_ else self.type
+    def projection(self) -> str:
+        """The clause the registry answers to: of this form, always as JSON."""
+        return f"{JSON};as={self.as_};v={self.version};g={self.group}" if self.as_ else JSON
 
 
 _DEFAULT: Final = MediaType(JSON)

@@ -4,8 +4,6 @@ A simple stand-in for API Priority and Fairness with the property that matters o
 load delays a node's heartbeat or the loop as a whole.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -48,22 +46,15 @@ class Lanes:
             rejected_total=self._rejected_total,
         )
 
-    @asynccontextmanager
-    async def enter(self, user: User, verb: str) -> AsyncIterator[None]:
-        """Hold a place of the lane. Raises ApiError 429 when the queue is full or moves too slowly."""
+    def enter(self, user: User, verb: str) -> "Place":
+        """`async with` it to hold a place of the lane."""
         lane = self._heavy if verb in _HEAVY_VERBS else self._ordinary
         if GROUP_NODES in user.groups:
             lane = self._node
-        try:
-            lane.acquire_nowait()
-        except trio.WouldBlock:
-            await self._wait(lane)
-        try:
-            yield
-        finally:
-            lane.release()
+        return Place(self, lane)
 
-    async def _wait(self, lane: trio.Semaphore) -> None:
+    async def wait(self, lane: trio.Semaphore) -> None:
+        """Queue for a place. Raises ApiError 429."""
         acquired = False
         if self._queued < QUEUE_MAX:
             self._queued += 1
@@ -76,3 +67,22 @@ class Lanes:
         if not acquired:
             self._rejected_total += 1
             raise too_many_requests("the server has too many requests under way, please try again later")
+
+
+class Place:
+    """A place in a lane while the block runs. Raises ApiError 429 when the queue is full or moves too slowly."""
+
+    __slots__ = ("_lane", "_lanes")
+
+    def __init__(self, lanes: Lanes, lane: trio.Semaphore) -> None:
+        self._lanes = lanes
+        self._lane = lane
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lane.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lanes.wait(self._lane)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lane.release()

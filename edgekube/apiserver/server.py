@@ -6,8 +6,8 @@ not see (paths, streams), take a place in a lane, negotiate, read the body, hand
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from random import getrandbits
 from typing import Any, Final
-from uuid import uuid4
 
 import msgspec
 import trio
@@ -88,8 +88,6 @@ class ApiFront:
         self._streams = (
             None if node_api is None else PodStreams(registry=registry, node_api=node_api, authorize=authorize)
         )
-        self.lanes = Lanes()
-        self.http = HttpServer(self._handle, limits=limits, render_error=_render_http_error)
         self._paths = Paths(
             discovery=Discovery(catalog),
             version=version,
@@ -141,18 +139,17 @@ class ApiFront:
         return {"http": self.http.statistics(), "lanes": self.lanes.statistics()}
 
     async def _handle(self, request: Request) -> Answer:
-        audit_id = request.header("audit-id")
-        if not audit_id or len(audit_id) > 64 or not audit_id.replace("-", "").isalnum():
-            audit_id = str(uuid4())
         try:
             answer = await self._route(request)
         except ApiError as error:
             answer = render_error(error)
         if isinstance(answer, Response):
-            added = [("Audit-Id", audit_id)]
+            headers = [("Audit-Id", _audit_id(request)), *answer.headers]
             if not any(name == "Cache-Control" for name, _ in answer.headers):
-                added.append(_NO_CACHE)
-            return msgspec.structs.replace(answer, headers=[*added, *answer.headers])
+                headers.append(_NO_CACHE)
+            return Response(
+                status=answer.status, headers=headers, body=answer.body, compress_stream=answer.compress_stream
+            )
         return answer
 
     async def _route(self, request: Request) -> Answer:
@@ -196,7 +193,7 @@ class ApiFront:
                         subresource=info.subresource,
                         query=query,
                         content_type=content_type,
-                        accept=msgspec.structs.replace(media, type=JSON).accept,
+                        accept=media.projection,
                         user_agent=request.header("user-agent"),
                         body=body,
                     )
@@ -204,6 +201,15 @@ class ApiFront:
         if scope.cancelled_caught:
             raise timeout("request did not complete within the allotted time")
         return await _respond(answer, yaml=media.type == YAML, watching=watching)
+
+
+def _audit_id(request: Request) -> str:
+    """The caller's, or a new one in the form of a random UUID; it names a request, and need not be hard to guess."""
+    given = request.header("audit-id")
+    if given and len(given) <= 64 and given.replace("-", "").isalnum():
+        return given
+    digits = f"{getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 async def _serve_tls(

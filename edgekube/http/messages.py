@@ -105,8 +105,8 @@ class UpgradeResponse(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[trio.abc.Stream], Awaitable[None]]
 
 
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
+
+
 def reason_phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+    return _PHRASES.get(status, "Unknown")

@@ -61,6 +61,10 @@ class _Parser:
         self.leftover = b""  # what followed an upgrade request or answer: bytes of the other protocol
         self.upgraded = False
 
+    @property
+    def has_event(self) -> bool:
+        return bool(self._events)
+
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 

@@ -33,6 +33,7 @@ from edgekube.http.messages import (
 )
 from edgekube.http.parser import Data, EndOfMessage, Event, RequestHead, RequestParser
 from edgekube.http.sockets import HTTP_RECEIVE_BYTES, BufferedStream, tcp_address, unix_credentials
+from edgekube.http.wire import Wire
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ BODY_BYTES_MAX: Final = 3 * 1024 * 1024  # kube-apiserver's MaxRequestBodyBytes
 GZIP_BYTES_MIN: Final = 128 * 1024  # kube-apiserver's threshold for APIResponseCompression
 _GZIP_THREAD_BYTES_MIN: Final = 32 * 1024
 _DRAIN_BYTES_MAX: Final = 64 * 1024  # unread request body worth skipping to keep the connection
+_SEND_NOW_BYTES_MAX: Final = 64 * 1024
 _LINGER_BYTES_MAX: Final = 8 * 1024 * 1024
 _CLOSE_SECONDS: Final = 2.0
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
@@ -246,6 +248,8 @@ class HttpServer:
         try:
             with connection.scope:
                 await connection.run()
+            if isinstance(stream, Wire) and connection.at_rest:
+                stream.say_goodbye()
         except _BROKEN:
             pass  # the peer left: nobody is there to be told
         except Exception as error:
@@ -262,15 +266,18 @@ class HttpServer:
         try:
             credentials = unix_credentials(transport.socket)
             address = "" if credentials is not None else tcp_address(transport.socket)
-            if tls is None:
-                await self.serve_stream(transport, Peer(address=address, unix=credentials))
-                return
-            stream = trio.SSLStream(transport, tls, server_side=True, https_compatible=True)
-            with trio.move_on_after(self.limits.handshake_seconds) as handshake:
-                await stream.do_handshake()
-            if not handshake.cancelled_caught:
-                certificate = stream.getpeercert() or None
-                await self.serve_stream(stream, Peer(address=address, certificate=certificate, tls=True))
+            wire = Wire(transport, tls)
+            try:
+                if wire.tls is None:
+                    await self.serve_stream(wire, Peer(address=address, unix=credentials))
+                    return
+                with trio.move_on_after(self.limits.handshake_seconds) as handshake:
+                    await wire.do_handshake()
+                if not handshake.cancelled_caught:
+                    certificate = wire.tls.getpeercert() or None
+                    await self.serve_stream(wire, Peer(address=address, certificate=certificate, tls=True))
+            finally:
+                await _close(wire)
         except (*_BROKEN, OSError):
             pass  # gone before it was known, or no TLS
         finally:
@@ -292,15 +299,17 @@ async def _close(stream: trio.abc.AsyncResource) -> None:
 
 class _Connection:
     __slots__ = (
-        "_body_done", "_head", "_parser", "_sent_continue",
-        "peer", "scope", "sending", "server", "stream", "stream_scope",
+        "_body_done", "_head", "_parser", "_sent_continue", "_wire",
+        "at_rest", "peer", "scope", "sending", "server", "stream", "stream_scope",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer, stream: trio.abc.Stream, peer: Peer) -> None:
         self.server = server
         self.stream = stream
+        self._wire = stream if isinstance(stream, Wire) else None
         self.peer = peer
         self.scope = trio.CancelScope()
+        self.at_rest = True  # the last answer has been sent whole
         self._parser = RequestParser()
         self._head: RequestHead | None = None
         self._body_done = True
@@ -377,6 +386,7 @@ class _Connection:
         if not head.has_body and isinstance(self._parser.next_event(), EndOfMessage):
             self._body_done = True
         server.requests_total += 1
+        self.at_rest = False
         keep_alive = head.keep_alive
         try:
             response = await server.handler(Request(head, self.peer, self))
@@ -402,8 +412,10 @@ class _Connection:
             keep_alive = keep_alive and await self._drain()
         keep_alive = keep_alive and not server.closing.is_set()
         if isinstance(response, PushResponse):
-            return await _Push(self, head, keep_alive).run(response)
-        await self.send(head, response, keep_alive)
+            keep_alive = await _Push(self, head, keep_alive).run(response)
+        else:
+            await self.send(head, response, keep_alive)
+        self.at_rest = True
         return keep_alive
 
     async def _drain(self) -> bool:
@@ -450,7 +462,7 @@ class _Connection:
             data = ("\r\n".join(out) + "\r\n\r\n").encode("latin-1")
             if not (head_only or bodyless):
                 data += body
-            await self.send_bytes(data)
+            await self._send_whole(data)
         else:
             await self._send_stream(head, out, body, head_only or bodyless, gzip)
         if not keep_alive and not self._body_done:
@@ -480,6 +492,17 @@ class _Connection:
         return "gzip" in header_tokens(head.headers, "accept-encoding") and not any(
             name.lower() == "content-encoding" for name, _ in response.headers
         )
+
+    async def _send_whole(self, data: bytes) -> None:
+        """As `send_bytes`, without waiting for anything when the kernel takes all of it: the usual case."""
+        if self._wire is not None and len(data) <= _SEND_NOW_BYTES_MAX:
+            sent = self._wire.send_now(data)
+            if sent == len(data):
+                if self._parser.has_event:  # pipelined: this task has not waited for its request
+                    await trio.lowlevel.checkpoint()
+                return
+            data = data[sent:]
+        await self.send_bytes(data)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send within `send_seconds`, or the connection ends: a client that does not read holds nothing for long."""
@@ -554,11 +577,10 @@ class _Connection:
     async def _linger(self) -> None:
         """Close so that the answer arrives: closing over unread input would reset the connection under it."""
         with trio.move_on_after(_CLOSE_SECONDS), contextlib.suppress(*_BROKEN, OSError):
-            transport = self.stream.transport_stream if isinstance(self.stream, trio.SSLStream) else self.stream
-            if isinstance(transport, trio.abc.HalfCloseableStream):
-                await transport.send_eof()
+            if isinstance(self.stream, trio.abc.HalfCloseableStream):
+                await self.stream.send_eof()
             skipped = 0
-            while skipped < _LINGER_BYTES_MAX and (data := await transport.receive_some(HTTP_RECEIVE_BYTES)):
+            while skipped < _LINGER_BYTES_MAX and (data := await self.stream.receive_some(HTTP_RECEIVE_BYTES)):
                 skipped += len(data)
 
 
