@@ -53,7 +53,7 @@ PACKAGES_BINARY = [
 ]
 
 # The gate's budget of minutes a folder (tests/README.md); 15 in all on two cores.
-BUDGET_MINUTES = {"unit": 3.0, "sim": 3.5, "node": 5.0, "clients": 3.0, "cluster": 2.0, "vm": 2.0}
+BUDGET_MINUTES = {"unit": 2.0, "sim": 3.5, "node": 3.5, "clients": 3.0, "cluster": 1.5, "vm": 1.5}
 BUDGET_MINUTES_ALL = 240.0
 
 
