@@ -249,12 +249,10 @@ def _heartbeat_response(raft: "Raft", message: Message, progress: Progress) -> N
 
 def _read_index(raft: "Raft", message: Message) -> None:
     log = raft.log
-    if raft.tracker.is_singleton(raft.id):
-        _answer_read(raft, message, log.committed)
-        return
     if len(raft.pending_reads) + len(raft.reads) >= PENDING_READS_MAX:
         raise ProposalDroppedError
-    # Before it has committed an entry of its own term a leader does not know what is committed (section 8).
+    # Before it has committed an entry of its own term a leader does not know what is committed (section 8). That goes
+    # for one that votes alone, too: the commit index it has stored is behind what it had acknowledged before it stopped.
     if log.term(log.committed) != raft.term:
         raft.pending_reads.append(message)
         return
@@ -262,7 +260,7 @@ def _read_index(raft: "Raft", message: Message) -> None:
 
 
 def _start_read(raft: "Raft", message: Message) -> None:
-    if has_lease(raft):
+    if has_lease(raft) or raft.tracker.is_singleton(raft.id):
         _answer_read(raft, message, raft.log.committed)
         return
     raft.reads.add(raft.log.committed, message, raft.id)

@@ -5,7 +5,7 @@ at an index and what applying it gave. Whoever contradicts the record raises `Si
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edgekube.raft.messages import MSG_VOTE_RESP, ConfState, Entry, Message
@@ -25,6 +25,7 @@ class Checks:
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
+        self.on_leader: Callable[[int], None] = lambda member: None
         self._leaders: dict[int, int] = {}  # term -> member
         self._granted: dict[tuple[int, int], int] = {}  # (member, term) -> whom it voted for
         self._entries: dict[tuple[int, int], tuple[int, bytes, int]] = {}  # (index, term) -> type, data, term before
@@ -80,6 +81,7 @@ class Checks:
                 raise SimulationFailed(f"election safety: {self._leaders[term]} and {member} lead term {term}")
             return
         self._leaders[term] = member
+        self.on_leader(member)
         log = raft.log
         samples = [self.committed_last - n for n in range(3)]
         samples += [self._rng.randint(1, self.committed_last) for _ in range(COMPLETENESS_SAMPLES)]

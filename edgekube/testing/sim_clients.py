@@ -44,7 +44,10 @@ class Group:
 class Client:
     """One client: an operation, a pause, an operation. `history` gets what came of them."""
 
-    def __init__(self, number: int, plan: Plan, group: Group, history: list[Operation]) -> None:
+    def __init__(
+        self, number: int, plan: Plan, group: Group, history: list[Operation], *, invited: bool = False
+    ) -> None:
+        """An `invited` client does nothing by itself but read when it is told to."""
         self._number = number
         self._plan = plan
         self._group = group
@@ -55,10 +58,19 @@ class Client:
         self._home = 0
         self._term = 0
         self.stopped = False
+        self._invited = invited
         self.again()
+
+    def visit(self, member: Member) -> None:
+        """Read at a member now."""
+        self._count += 1
+        if not self.stopped:
+            self._read(member)
 
     def again(self) -> None:
         """Pause, then go on."""
+        if self._invited:
+            return
         self._group.world.after(self._rng.expovariate(1 / self._plan.think), self._next)
 
     def _next(self) -> None:

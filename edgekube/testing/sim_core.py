@@ -70,6 +70,12 @@ class Simulation:
             member.start()
         self.history: list[Operation] = []
         self.clients = [Client(number, plan, self.group, self.history) for number in range(plan.clients)]
+        # New leaders are asked at once, before they know what is committed.
+        visitor = Client(plan.clients, plan, self.group, self.history, invited=True)
+        self.clients.append(visitor)
+        self.checks.on_leader = lambda number: self.world.after(
+            self.rng.random() * 3, lambda: visitor.visit(self.members[number])
+        )
         self.watchers = [
             Watcher(1, plan, self.group, self.checks, b"/k/", b"/k0"),
             Watcher(2, plan, self.group, self.checks, KEYS[1], KEYS[4]),

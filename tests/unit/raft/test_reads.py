@@ -10,7 +10,7 @@ from edgekube.raft.confchange import ConfChangeSingle, ConfChangeTransition, Con
 from edgekube.raft.config import Config, ReadOnlyOption
 from edgekube.raft.errors import ConfigError, ProposalDroppedError
 from edgekube.raft.leader import PENDING_READS_MAX, has_lease
-from edgekube.raft.messages import ConfState, Message, MessageType
+from edgekube.raft.messages import ConfState, Entry, HardState, Message, MessageType
 from edgekube.raft.readonly import ReadQueue, ReadState
 from edgekube.raft.roles import LEADER
 from tests.unit.raft.group import Group, StateMachine
@@ -184,6 +184,23 @@ def test_one_voter_answers_at_once() -> None:
     group.elect(1)
     group.cut = {2}
     assert read(group, 1) == [ReadState(1, b"read")]
+
+
+def test_one_voter_that_was_restarted_knows_first_what_it_had_committed() -> None:
+    """The commit index is stored along with other things, so what was stored last may be behind."""
+    machine = StateMachine(ConfState((1,)))
+    machine.append([Entry(1, 1), Entry(1, 2, 0, b"acknowledged")])
+    machine.set_hard_state(HardState(1, 1, 1))
+    group = Group((1,), async_storage_writes=True)
+    group.machines[1] = machine
+    node = group.start(1)
+    node.campaign()
+    group.ready(1)
+    group.append_one(1)
+    assert node.raft.state is LEADER
+    node.read_index(b"read")
+    group.settle()
+    assert machine.reads == [ReadState(3, b"read")]
 
 
 def test_leases_need_the_quorum_check() -> None:
