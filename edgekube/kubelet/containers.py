@@ -22,6 +22,7 @@ from edgekube.kubelet.services import Services
 from edgekube.kubelet.spec import AnyContainer
 from edgekube.kubelet.status import RUNTIME_PREFIX, UNKNOWN_EXIT_CODE, ContainerView
 from edgekube.runtime.api import ContainerSpec, ContainerState, ContainerStatus, Image, Resources, RuntimeFailure
+from edgekube.types._base import EMPTY
 from edgekube.types.core_v1 import Container, EphemeralContainer, LifecycleHandler, Pod, PodStatus, ResourceRequirements
 from edgekube.types.core_v1 import ContainerStatus as ReportedStatus
 from edgekube.types.time import format_time, parse_time
@@ -189,7 +190,7 @@ class Containers:
 
     def _allocated(self, name: str) -> Mapping[str, str]:
         given = self._record(name).given
-        return given.requests if given is not None else {}
+        return given.requests if given is not None else EMPTY
 
     def target_of(self, container: AnyContainer) -> str:
         """The id of the container whose processes an ephemeral container is to see. Raises ConfigError."""

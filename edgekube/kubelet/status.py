@@ -12,6 +12,7 @@ from edgekube.kubelet.spec import AnyContainer, recursively_readonly
 from edgekube.runtime.api import ContainerState as RuntimeState
 from edgekube.runtime.api import ContainerStatus as RuntimeStatus
 from edgekube.runtime.api import Image
+from edgekube.types._base import EMPTY
 from edgekube.types.core_v1 import (
     ContainerState,
     ContainerStateRunning,
@@ -48,7 +49,7 @@ class ContainerView(msgspec.Struct, frozen=True):
     messages: Mapping[str, str] = {}  # container id -> termination message
     before: ContainerStatus | None = None  # what was reported last (also by an earlier process or boot)
     resources: ResourceRequirements | None = None  # what the running container has
-    allocated: Mapping[str, str] = {}  # the requests it was given
+    allocated: Mapping[str, str] = EMPTY  # the requests it was given
 
 
 def _seconds(stamp: str) -> str:
@@ -113,7 +114,7 @@ def container_status(
         state=state,
         lastState=last,
         resources=view.resources if running else None,
-        allocatedResources=view.allocated if running else {},
+        allocatedResources=view.allocated if running else EMPTY,
         volumeMounts=tuple(
             VolumeMountStatus(
                 name=m.name,

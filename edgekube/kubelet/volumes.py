@@ -137,7 +137,11 @@ class PodVolumes:
             source = self.path(volume)
             below = wanted.subPath or expand(wanted.subPathExpr, env)
             if below:
-                source = self._sub_path(container.name, len(mounts), source, below)
+                try:
+                    source = self._sub_path(container.name, len(mounts), source, below)
+                except OSError as error:
+                    words = f'failed to prepare subPath "{below}" for volumeMount "{wanted.name}": {error.strerror}'
+                    raise ConfigError(words) from error
             mounts.append(
                 Mount(
                     target=os.path.normpath(os.path.join("/", wanted.mountPath)),
