@@ -10,7 +10,7 @@ from cronsim import CronSim, CronSimError
 from edgekube.client.api import Key
 from edgekube.client.patches import merge_patch
 from edgekube.controllers.framework import Context, Watch
-from edgekube.controllers.job import finished
+from edgekube.controllers.jobcount import finished
 from edgekube.controllers.owners import controller_of, index_by_controller, owned_by, owner_keys, owner_reference
 from edgekube.types.batch_v1 import CronJob, CronJobStatus, Job
 from edgekube.types.core_v1 import ObjectReference

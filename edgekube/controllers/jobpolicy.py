@@ -1,7 +1,5 @@
 """When a Job is done, has failed, and what its pods' ends count for. Pure (job-controller, KEP-3329, 3850, 3998)."""
 
-from collections.abc import Mapping, Sequence
-
 from edgekube.controllers import indexes
 from edgekube.types.batch_v1 import Job, JobSpec, PodFailurePolicyRule
 from edgekube.types.core_v1 import Pod
@@ -71,15 +69,3 @@ def success_policy(job: Job, succeeded: set[int]) -> str:
         if needed and len(of) >= needed:
             return f"Matched rules at index {number}"
     return ""
-
-
-def index_failures(pods: Sequence[Pod]) -> Mapping[int, int]:
-    """How often each index has failed, by the counts its pods carry (backoffLimitPerIndex)."""
-    result: dict[int, int] = {}
-    for pod in pods:
-        index = index_of(pod)
-        if index is None:
-            continue
-        carried = int(pod.metadata.annotations.get(INDEX_FAILURES, "0") or 0)
-        result[index] = max(result.get(index, 0), carried + (pod.status.phase == "Failed"))
-    return result
