@@ -28,11 +28,13 @@ class Report:
     timed_out: bool = False
 
     def check(self, steps: Mapping[str, str]) -> None:
-        """Raises AssertionError with the end of the console unless every step ran and ended with 0."""
+        """Raises AssertionError with the end of the console unless every step ran and ended with 0, no test skipped."""
         wanted = dict.fromkeys(["boot", *steps], 0)
-        if self.statuses != wanted or self.timed_out:
+        skipped = [line for line in self.lines if line.startswith("SKIPPED [")]
+        if self.statuses != wanted or self.timed_out or skipped:
             end = "\n".join(self.lines[-150:])
-            raise AssertionError(f"steps {self.statuses}, wanted {wanted}, timed out: {self.timed_out}\n{end}")
+            words = f"steps {self.statuses}, wanted {wanted}, skipped {skipped}, timed out: {self.timed_out}"
+            raise AssertionError(f"{words}\n{end}")
 
 
 def steps_script(steps: Mapping[str, str]) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm import uml
+from tests.vm import debian, uml
 from tests.vm.machine import pytest_command
 
 pytestmark = pytest.mark.root
 needs_uml = pytest.mark.skipif(bool(uml.missing()), reason=uml.missing())
+needs_machine = pytest.mark.skipif(bool(debian.missing()), reason=debian.missing())
 
 ON_V2 = "grep -q ' - cgroup2 ' /proc/self/mountinfo && ! grep -q ' - cgroup ' /proc/self/mountinfo"
 RUNTIME = "tests/node/runtime"
@@ -33,3 +34,11 @@ def test_limits_and_recovery_on_cgroup_v2(tmp_path: Path) -> None:
 def test_the_whole_runtime_on_cgroup_v2(tmp_path: Path) -> None:
     steps = {"v2": ON_V2, "runtime": pytest_command(RUNTIME), "images": pytest_command("tests/node/images")}
     uml.run(steps, tmp_path, seconds_max=1800).check(steps)
+
+
+@needs_machine
+@pytest.mark.long
+def test_a_node_under_systemd_on_cgroup_v2(tmp_path: Path) -> None:
+    """The unit as shipped, examples/hello.yaml, limits, OOM, kill -9, stop and reset."""
+    steps = {"v2": ON_V2, "node": pytest_command("-x", "tests/vm/guest/flow_systemd.py")}
+    debian.run_steps(steps, tmp_path, seconds_max=3600).check(steps)
