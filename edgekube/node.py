@@ -151,6 +151,7 @@ class Node:
                 runtime=engine,
                 network=network,
                 config=self._kubelet_config(),
+                notes=network.problems,
             )
             local_node = LocalNodeApi(kubelet, engine)
 

@@ -156,14 +156,14 @@ class Containers:
                 result[name] = Seen(state="lost", attempt=before.restartCount, exit_code=code)
         for name, known in starts.items():
             newest, record = known[0], self._record(name)
-            prober = record.prober
+            prober, reported = record.prober, self._before.get(name)
             living = newest.state in (ContainerState.RUNNING, ContainerState.CREATED)
             result[name] = Seen(
                 state="running" if living else "exited",
                 attempt=newest.spec.attempt,
                 exit_code=newest.exit_code,
-                started=living and prober is not None and prober.started,
-                ready=living and prober is not None and prober.ready,
+                started=living and (prober.started if prober is not None else _was(reported, newest, "started")),
+                ready=living and (prober.ready if prober is not None else _was(reported, newest, "ready")),
                 hash=newest.spec.labels.get(build.LABEL_SPEC_HASH, ""),
                 restart_at=record.restart_at,
                 killed_for_restart=record.killed_for_restart,
@@ -454,6 +454,12 @@ class Containers:
         for scope in self._watching.values():
             scope.cancel()
         self._watching.clear()
+
+
+def _was(before: ReportedStatus | None, newest: ContainerStatus, verdict: str) -> bool:
+    """What was reported of this very start, until its probes are at work (again, after a restart of this process)."""
+    same = before is not None and before.containerID == RUNTIME_PREFIX + newest.spec.id
+    return same and bool(getattr(before, verdict))
 
 
 def _lived_seconds(status: ContainerStatus) -> float:

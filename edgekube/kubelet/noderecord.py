@@ -20,6 +20,7 @@ from edgekube.kubelet.config import (
     KubeletConfig,
 )
 from edgekube.kubelet.machine import Machine, allocatable, meminfo
+from edgekube.network.api import NetworkFailure
 from edgekube.runtime.api import ContainerRuntime, Image
 from edgekube.types.coordination_v1 import Lease, LeaseSpec
 from edgekube.types.core_v1 import (
@@ -170,7 +171,7 @@ class NodeRecord:
             ),
             capacity=resources,
             allocatable={**resources, "memory": f"{int(free['memory']) // 1024}Ki"},
-            conditions=conditions(config, self._problems(), self._notes(), {c.type: c for c in old.conditions}, now),
+            conditions=conditions(config, self._problems(), self._told(), {c.type: c for c in old.conditions}, now),
             daemonEndpoints=NodeDaemonEndpoints(kubeletEndpoint=DaemonEndpoint(Port=10250)),
             images=images_of(tuple(self._runtime.images.list())),
             nodeInfo=NodeSystemInfo(
@@ -186,6 +187,12 @@ class NodeRecord:
                 systemUUID=machine.system_uuid,
             ),
         )
+
+    def _told(self) -> Sequence[str]:
+        try:
+            return self._notes()
+        except (NetworkFailure, OSError) as error:
+            return (f"the pod network cannot be looked at: {error}",)
 
     def labels(self) -> dict[str, str]:
         return {

@@ -3,7 +3,7 @@
 docs/pod-status.md lists the reasons and messages a user can meet.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -72,9 +72,18 @@ def _terminated(start: RuntimeStatus, message: str) -> ContainerState:
 
 
 def container_status(
-    container: AnyContainer, view: ContainerView, default_reason: str, *, again: bool = True
+    container: AnyContainer,
+    view: ContainerView,
+    default_reason: str,
+    *,
+    again: bool = True,
+    killed: bool = False,
 ) -> ContainerStatus:
-    """One entry of containerStatuses. `again`: a container that is not there any more will be started once more."""
+    """One entry of containerStatuses.
+
+    `again`: a container that is not there any more will be started once more. `killed`: it was stopped to be started
+    again, so that its end is no news (and the API lets nothing that has succeeded under OnFailure run again).
+    """
     starts, before = view.starts, view.before
     newest = starts[0] if starts else None
     last = before.lastState if before is not None else ContainerState()
@@ -93,6 +102,8 @@ def container_status(
             last = ContainerState(terminated=ended)
         else:
             state = ContainerState(terminated=ended)
+    if killed and state.terminated is not None and view.waiting is None:
+        last, state = state, ContainerState(waiting=ContainerStateWaiting(reason=default_reason))
     if view.waiting is not None:
         if state.terminated is not None:
             last = state
@@ -142,13 +153,11 @@ def phase_of(
     inits: Sequence[ContainerStatus],
     mains: Sequence[ContainerStatus],
     *,
-    killed: Collection[str] = (),
     terminal: bool = False,
 ) -> str:
     """Pending, Running, Succeeded or Failed (kubelet getPhase).
 
-    `killed` names containers that are restarted although their end alone would not ask for it; `terminal`: the pod is
-    being deleted, nothing restarts any more.
+    `terminal`: the pod is being deleted, nothing restarts any more.
     """
     by_name = {c.name: c for c in pod.spec.initContainers}
     policy = pod.spec.restartPolicy or "Always"
@@ -172,9 +181,7 @@ def phase_of(
     stopped = {s.name: s.state.terminated for s in mains if s.state.terminated is not None}
     if len(stopped) < len(mains) or sidecars:
         return "Running"
-    if not terminal and any(
-        c.name in killed or should_restart(policy, c, stopped[c.name].exitCode) for c in pod.spec.containers
-    ):
+    if not terminal and any(should_restart(policy, c, stopped[c.name].exitCode) for c in pod.spec.containers):
         return "Running"
     return "Succeeded" if all(ended.exitCode == 0 for ended in stopped.values()) else "Failed"
 
@@ -203,15 +210,15 @@ def pod_status(pod: Pod, views: Mapping[str, ContainerView], around: Surrounding
     def report(container: AnyContainer, default: str, policy: str) -> ContainerStatus:
         view = views.get(container.name, ContainerView())
         again = not ending and should_restart(policy, container, view.seen.exit_code)
-        return container_status(container, view, default, again=again)
+        killed = view.seen.killed_for_restart and not ending and (container.restartPolicy or policy) != "Never"
+        return container_status(container, view, default, again=again, killed=killed)
 
     inits = [report(c, "PodInitializing", init_policy(pod)) for c in spec.initContainers]
     done = all(_init_done(c, s) for c, s in zip(spec.initContainers, inits, strict=True))
     default = "ContainerCreating" if done else "PodInitializing"
     mains = [report(c, default, policy) for c in spec.containers]
     ephemerals = [report(c, "ContainerCreating", "Never") for c in spec.ephemeralContainers]
-    killed = [name for name, view in views.items() if view.seen.killed_for_restart and policy != "Never"]
-    phase = around.phase or phase_of(pod, inits, mains, killed=killed, terminal=around.terminal)
+    phase = around.phase or phase_of(pod, inits, mains, terminal=around.terminal)
     conditions = _conditions(pod, phase, inits, mains, done, around, now)
     return PodStatus(
         phase=phase,

@@ -416,7 +416,7 @@ class PodWorker:
             )
         except ApiError as error:
             if error.code not in (404, 409):  # 409: another pod has the name by now
-                log.info("pod=%s status not written: %s", pretty(key_of(pod)), error)
+                log.warning("pod=%s status not written: %s", pretty(key_of(pod)), error)
                 self._failures += 1
             return
         self._containers.remember(status)

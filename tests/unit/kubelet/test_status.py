@@ -124,7 +124,13 @@ def test_a_deleted_pod_ends_in_a_terminal_phase() -> None:
 
 def test_a_container_killed_to_be_restarted_is_not_the_end() -> None:
     pod = pod_of(restartPolicy="OnFailure")
-    assert phase_of(pod, [], [reported(state=OK)], killed=["main"]) == "Running"
+    ended = view(start(code=0))
+    killed = msgspec.structs.replace(ended, seen=Seen("exited", 0, 0, killed_for_restart=True))
+    assert pod_status(pod, {"main": ended}, Surroundings(), NOW).phase == "Succeeded"
+    status = pod_status(pod, {"main": killed}, Surroundings(), NOW)
+    assert status.phase == "Running"
+    assert status.containerStatuses[0].state.waiting is not None
+    assert status.containerStatuses[0].lastState.terminated is not None
 
 
 def conditions(pod: Pod, views: dict[str, ContainerView], **around: Any) -> dict[str, tuple[str, str]]:
