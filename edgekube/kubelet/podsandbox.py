@@ -25,7 +25,7 @@ class PodSandbox:
         self._id = build.sandbox_spec(pod, services.config).id
         self._say = say
         self.ips: tuple[str, ...] = tuple(ip.ip for ip in pod.status.podIPs)
-        self.ready = self._find() is not None
+        self.ready = (found := self._find()) is not None and found.ready
 
     def _find(self) -> Sandbox | None:
         return next((s for s in self._services.runtime.sandboxes() if s.spec.id == self._id), None)

@@ -211,7 +211,12 @@ def pod_status(pod: Pod, views: Mapping[str, ContainerView], around: Surrounding
         view = views.get(container.name, ContainerView())
         again = not ending and should_restart(policy, container, view.seen.exit_code)
         killed = view.seen.killed_for_restart and not ending and (container.restartPolicy or policy) != "Never"
-        return container_status(container, view, default, again=again, killed=killed)
+        status = container_status(container, view, default, again=again, killed=killed)
+        before = view.before.state if view.before is not None else ContainerState()
+        if container in spec.initContainers and _must_stay(pod, container, before) and status.state.terminated is None:
+            # Run once more after a reboot, for what it left in memory: for the API it has succeeded once and for all.
+            return msgspec.structs.replace(status, state=before)
+        return status
 
     inits = [report(c, "PodInitializing", init_policy(pod)) for c in spec.initContainers]
     done = all(_init_done(c, s) for c, s in zip(spec.initContainers, inits, strict=True))
@@ -237,6 +242,13 @@ def pod_status(pod: Pod, views: Mapping[str, ContainerView], around: Surrounding
         nominatedNodeName=pod.status.nominatedNodeName,
         observedGeneration=pod.metadata.generation,
     )
+
+
+def _must_stay(pod: Pod, container: AnyContainer, before: ContainerState) -> bool:
+    """The API lets no init container that has succeeded leave that state, unless the pod restarts always."""
+    if pod.spec.restartPolicy == "Always" or is_sidecar(container):
+        return False
+    return before.terminated is not None and before.terminated.exitCode == 0
 
 
 def _init_done(container: AnyContainer, status: ContainerStatus) -> bool:

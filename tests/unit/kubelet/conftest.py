@@ -1,6 +1,6 @@
 """A kubelet over a runtime and a network in memory, and a real API over a store in memory, under a clock that jumps."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
@@ -56,6 +56,7 @@ class World:
         self.network = FakePodNetwork()
         self.folder = folder
         self.kubelet: Kubelet | None = None
+        self.tokens = 0
         self.problems: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
         self._scope: trio.CancelScope | None = None
@@ -196,7 +197,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         def now() -> float:
             return NOW + trio.current_time()
 
-        config = RegistryConfig(now=now, sign_token=lambda claims: f"token-{claims['sub']}")
+        def sign(claims: Mapping[str, Any]) -> str:
+            made.tokens += 1
+            return f"token-{claims['sub']}"
+
+        config = RegistryConfig(now=now, sign_token=sign)
         registry = Registry(store=FakeStore(), events=FakeStore(), config=config)
         async with registry.run(), trio.open_nursery() as nursery:
             await registry.bootstrap()

@@ -1,12 +1,15 @@
 """Flows of one pod from binding to deletion."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from edgekube.client.api import PatchType
 from edgekube.runtime.api import RuntimeFailure
 from edgekube.testing.runtime import Behaviour
-from edgekube.types.core_v1 import Pod
+from edgekube.types.core_v1 import ConfigMap, Pod, Secret
+from edgekube.types.meta_v1 import ObjectMeta
+from edgekube.types.node_v1 import RuntimeClass
 from tests.unit.kubelet.conftest import IMAGE, World, condition, main_status, pod_of
 
 
@@ -331,3 +334,95 @@ async def test_an_ephemeral_container_joins_its_target(world: World, autojump_cl
     assert pod.status.phase == "Running"
     await trio.sleep(60)
     assert world.runtime.running() == ["main"]
+
+
+async def test_after_a_reboot_init_containers_run_again_under_on_failure(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.runtime.behave("init", Behaviour(exit_after=1))
+    await world.run(pod_of(restartPolicy="OnFailure", initContainers=[{"name": "init"}]))
+    await world.reboot()
+    world.runtime.behave("init", Behaviour(exit_after=5))
+    pod = await world.until(lambda p: restarts(p) == 1 and main_status(p).ready, seconds=20)
+    ended = main_status(pod, "init").state.terminated
+    assert ended is not None
+    assert main_status(pod, "init").restartCount == 1
+
+
+async def test_a_bug_met_by_one_pod_is_not_the_end_of_the_others(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.run(pod_of("other"))
+    world.runtime.fail("create_sandbox", ValueError("a bug"))
+    await world.client.create(pod_of())
+    await world.until(lambda p: p.status.phase == "Running", seconds=20)
+    assert world.runtime.running() == ["main", "main"]
+    assert "worker failed, begins anew" in caplog.text
+
+
+async def test_a_pod_of_the_same_name_may_follow_at_once(world: World, autojump_clock: MockClock) -> None:
+    world.runtime.behave("main", Behaviour(ignores_stop=True))
+    first = await world.run(pod_of())
+    await world.delete(grace=0)
+    second = await world.run(pod_of())
+    assert second.metadata.uid != first.metadata.uid
+    kubelet = world.kubelet
+    assert kubelet is not None
+    found = kubelet.worker("default", "web")
+    assert found is not None
+    assert found.uid == second.metadata.uid
+    await trio.sleep(30)
+    assert len(world.runtime.sandboxes()) == 1
+
+
+async def test_a_missing_config_map_is_named_and_waited_for(world: World, autojump_clock: MockClock) -> None:
+    volumes = [{"name": "v", "configMap": {"name": "cm"}}]
+    await world.client.create(pod_of(volumes=volumes))
+    await trio.sleep(5)
+    pod = await world.pod()
+    waiting = main_status(pod).state.waiting
+    assert waiting is not None
+    assert waiting.reason == "ContainerCreating"
+    expected = ("FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "cm" not found')
+    assert expected in await world.events()
+    await world.client.create(ConfigMap(metadata=ObjectMeta(name="cm", namespace="default"), data={"k": "v"}))
+    await world.until(lambda p: p.status.phase == "Running", seconds=1)
+    folder = world.folder / "run" / "pods" / pod.metadata.uid / "volumes" / "v"
+    assert (folder / "k").read_text() == "v"
+    await world.client.patch(ConfigMap, "cm", "default", patch={"data": {"k": "w", "l": "x"}})
+    await trio.sleep(1)
+    assert ((folder / "k").read_text(), (folder / "l").read_text()) == ("w", "x")
+    assert restarts(await world.pod()) == 0
+
+
+async def test_a_missing_secret_in_the_environment_is_a_config_error(world: World, autojump_clock: MockClock) -> None:
+    env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+    await world.client.create(pod_of(containers=[{"name": "main", "env": env}]))
+    pod = await world.until(lambda p: main_status(p).state.waiting and main_status(p).state.waiting.message)
+    waiting = main_status(pod).state.waiting
+    assert waiting is not None
+    assert (waiting.reason, waiting.message) == ("CreateContainerConfigError", 'secret "s" not found')
+    await world.client.create(Secret(metadata=ObjectMeta(name="s", namespace="default"), data={"k": b"v"}))
+    await world.until(lambda p: p.status.phase == "Running", seconds=1)
+    assert "A=v" in world.runtime.by_name("main").spec.env
+
+
+async def test_an_unknown_runtime_class_is_named(world: World, autojump_clock: MockClock) -> None:
+    await world.client.create(RuntimeClass(metadata=ObjectMeta(name="kata"), handler="kata"))
+    await world.client.create(pod_of(runtimeClassName="kata"))
+    await trio.sleep(1)
+    words = 'no runtime for "kata" is configured: this node runs containers with runc'
+    assert ("FailedCreatePodSandBox", f"Failed to create pod sandbox: {words}") in await world.events()
+    assert (await world.pod()).status.phase == "Pending"
+
+
+async def test_tokens_are_written_and_renewed(world: World, autojump_clock: MockClock) -> None:
+    projection = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
+    pod = await world.run(pod_of(volumes=[{"name": "t", "projected": {"sources": [projection]}}]))
+    token = world.folder / "run" / "pods" / pod.metadata.uid / "volumes" / "t" / "token"
+    assert token.read_text() == "token-system:serviceaccount:default:default"
+    before = token.stat().st_ino
+    asked = world.tokens
+    await trio.sleep(3000)
+    assert world.tokens == asked + 1
+    assert token.stat().st_ino == before  # our pretended token is always the same: nothing to write
