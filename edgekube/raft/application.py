@@ -95,6 +95,11 @@ class Application(Protocol):
     """The state machine above the log. Nothing here may call back into the node, except where it says so."""
 
     @property
+    def cluster_id(self) -> str:
+        """See `Receiver.cluster_id`."""
+        ...
+
+    @property
     def applied(self) -> int:
         """Index of the last entry applied."""
         ...

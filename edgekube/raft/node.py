@@ -316,6 +316,11 @@ class RaftNode:
         self._unfinished = True
         self._core_lot.unpark()
 
+    @property
+    def cluster_id(self) -> str:
+        """See `Receiver.cluster_id`."""
+        return self._application.cluster_id
+
     def unreachable(self, peer: int) -> None:
         """See `Receiver.unreachable`."""
         self._raw.report_unreachable(peer)

@@ -27,6 +27,11 @@ class PeerUnavailable(RaftError):
 class Receiver(Protocol):
     """What a member gives to its transport."""
 
+    @property
+    def cluster_id(self) -> str:
+        """The cluster this member belongs to; empty before it has joined one."""
+        ...
+
     def receive(self, peer: int, message: Message) -> None:
         """A message arrived from `peer`, who is authenticated. Never waits, never raises."""
         ...

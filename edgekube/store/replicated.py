@@ -145,7 +145,9 @@ async def open_replicated(
         data_dir / "store",
         run_dir,
         size_bytes_max=limits.database_size_max,
-        first=first_meta(conf_state, addresses or {}, cluster_id or f"{random.getrandbits(128):032x}", random),
+        first=first_meta(
+            conf_state, addresses or {}, "" if join else cluster_id or f"{random.getrandbits(128):032x}", random
+        ),
     )
     try:
         log = Wal(
@@ -921,6 +923,13 @@ class ReplicatedStore(KeptState):
             raise NotLeader(self._node.lead)
         self._node.transfer_leader(member)
 
+    async def wait_members(self, condition: Callable[[Members], bool]) -> Members:
+        """Wait until the membership, as applied here, meets a condition."""
+        self._hub.check()
+        while not condition(self.members):
+            await self._hub.wait_advanced()
+        return self.members
+
     async def _change(
         self,
         changes: Sequence[tuple[ConfChangeType, int]],
@@ -943,8 +952,7 @@ class ReplicatedStore(KeptState):
         except ConfChangeError as error:
             raise MembershipRefused(str(error)) from error
         await self.wait_index(index)
-        while self.members.changing and self._node.term == term:
-            await self._hub.wait_advanced()
+        await self.wait_members(lambda members: not members.changing or self._node.term != term)
         if not done(self.members):
             raise MembershipRefused("another change of the membership was under way, or leadership was lost: try again")
 

@@ -165,8 +165,7 @@ async def test_a_group_grows_from_one_to_three(autojump_clock: trio.testing.Mock
         await group.add(3)
         await first.add_learner(3, b"three")
         with trio.fail_after(20):
-            while len(first.members.voters) < 3 or first.members.changing:
-                await trio.sleep(0.1)
+            await first.wait_members(lambda members: len(members.voters) == 3 and not members.changing)
         await group.settle()
         assert group[3].members.addresses == {2: b"two", 3: b"three"}
         # Any of them may be lost now.
@@ -200,8 +199,7 @@ async def test_a_member_is_removed_and_another_takes_its_place(autojump_clock: t
         await group.add(4)
         await leader.add_learner(4)
         with trio.fail_after(20):
-            while 4 not in leader.members.voters:
-                await trio.sleep(0.1)
+            await leader.wait_members(lambda members: 4 in members.voters)
         await group.settle()
         assert len(leader.members.voters) == 3
 
