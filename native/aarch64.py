@@ -27,7 +27,7 @@ class CrossError(Exception):
 
 def sysroot(target: str, folder: Path) -> Path:
     """An unpacked Debian tree of `target` with this machine's version of Python; network only when it is not there."""
-    packages = (f"lib{PYTHON}", f"lib{PYTHON}-stdlib", f"lib{PYTHON}-dev", "libc6", "ca-certificates")
+    packages = (f"lib{PYTHON}", f"lib{PYTHON}-stdlib", f"lib{PYTHON}-dev", "libc6", "musl-dev", "ca-certificates")
     sources = debian_sources()
     wanted = hashlib.sha256(repr((target, packages, sources)).encode()).hexdigest()
     root, stamp = folder / "root", folder / "root.stamp"

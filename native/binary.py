@@ -107,14 +107,14 @@ def nuitka(target: str, digest: str, work: Path) -> Path:
     staged, out = work / "stage", work / "out"
     host, native = work / "native-host", work / "native"
     parts.ensure_built(None, host)
-    parts.ensure_built(target, native)
+    root = aarch64.sysroot(target, work / "debian") if target != parts.host_target() else None
+    parts.ensure_built(target, native, debian=root)
     stage(staged, host)
     triplet = aarch64.TRIPLET[target]
     settings: dict[str, object] = {"target": target, "compiled": COMPILED, "extensions": ()}
     settings["libraries"] = [f"/usr/lib/{triplet}", f"/lib/{triplet}"]
     environment = {**os.environ, "PYTHONPATH": str(staged), "PYTHONDONTWRITEBYTECODE": "1"}
-    if target != parts.host_target():
-        root = aarch64.sysroot(target, work / "debian")
+    if root is not None:
         site = aarch64.wheels(target, ROOT / "requirements.lock", COMPILED_WHEELS, work / "debian")
         twins = work / "twins" / "edgekube" / "native"
         twins.mkdir(parents=True, exist_ok=True)

@@ -59,8 +59,17 @@ def compiler(target: str) -> list[str]:
     return _first([[f"{target}-linux-gnu-gcc"]], f"gcc-{target}-linux-gnu".replace("_", "-"))
 
 
-def static_compiler(target: str) -> list[str]:
-    """musl where there is one (88 kB resident a shim); glibc otherwise, which works and costs 0.5 MB more each."""
+def static_compiler(target: str, debian: Path | None = None) -> list[str]:
+    """musl where there is one (88 kB resident a shim); glibc otherwise, which works and costs 0.5 MB more each.
+
+    `debian`: an unpacked tree of the target with musl-dev; its C library then goes with the cross compiler.
+    """
+    if debian is not None:
+        own = compiler(target)
+        include = debian / "usr" / "include" / f"{target}-linux-musl"
+        kept = subprocess.run([*own, "-print-file-name=include"], capture_output=True, text=True, check=True).stdout
+        # The specs that musl's own wrapper gives gcc, for another machine.
+        return [*own, "-nostdinc", "-isystem", str(include), "-isystem", kept.strip(), "-nostdlib"]
     if target == host_target() and shutil.which("musl-gcc"):
         return ["musl-gcc"]
     if importlib.util.find_spec("ziglang") is not None:
@@ -99,14 +108,23 @@ def build_extension(target: str, out: Path) -> None:
         _install(built, out / EXTENSION)
 
 
-def build_shim(target: str, out: Path) -> None:
+def musl_objects(target: str, debian: Path) -> list[str]:
+    """What goes to the linker after the sources when `static_compiler` was given a tree."""
+    library = debian / "usr" / "lib" / f"{target}-linux-musl"
+    done = subprocess.run([*compiler(target), "-print-libgcc-file-name"], capture_output=True, text=True, check=True)
+    first = [str(library / name) for name in ("crt1.o", "crti.o", "libc.a")]
+    return [*first, done.stdout.strip(), str(library / "libc.a"), str(library / "crtn.o")]
+
+
+def build_shim(target: str, out: Path, debian: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch, "shim")
         sources = sorted(str(path) for path in (HERE / "shim").glob("*.c"))
         # Every page counts: there is one shim a container.
         flags = ["-static", "-Os", "-s", "-std=gnu11", "-fno-pie", "-no-pie", "-ffunction-sections", "-fdata-sections"]
         flags += ["-fno-asynchronous-unwind-tables", "-Wl,--gc-sections", "-Wl,-z,noseparate-code", "-Wl,-z,norelro"]
-        _run([*static_compiler(target), *flags, *WARNINGS, "-o", str(built), *sources])
+        objects = [] if debian is None else musl_objects(target, debian)
+        _run([*static_compiler(target, debian), *flags, *WARNINGS, "-o", str(built), *sources, *objects])
         _install(built, out / "shim")
 
 
@@ -149,7 +167,7 @@ def _install(built: Path, destination: Path, mode: int = 0o755) -> None:
     staged.replace(destination)
 
 
-def fingerprint(target: str) -> str:
+def fingerprint(target: str, debian: Path | None = None) -> str:
     """Over every source, the compilers' names and the Python headers' version."""
     digest = hashlib.sha256()
     sources = [path for path in sorted(HERE.rglob("*")) if path.suffix in {".c", ".h"}]
@@ -158,24 +176,26 @@ def fingerprint(target: str) -> str:
         if path.exists():
             digest.update(f"{path.name}\0".encode())
             digest.update(path.read_bytes())
-    digest.update(f"{target} {compiler(target)} {static_compiler(target)} {sys.version_info[:2]}".encode())
+    digest.update(f"{target} {compiler(target)} {static_compiler(target, debian)} {sys.version_info[:2]}".encode())
     return digest.hexdigest()
 
 
-def ensure_built(target: str | None = None, out: Path | None = None, *, force: bool = False) -> bool:
-    """True when something was built. Raises BuildError."""
+def ensure_built(
+    target: str | None = None, out: Path | None = None, *, debian: Path | None = None, force: bool = False
+) -> bool:
+    """True when something was built. `debian` as for `static_compiler`. Raises BuildError."""
     target = target or host_target()
     if target not in TARGETS:
         raise BuildError(f"unknown target {target}: choose one of {', '.join(TARGETS)}")
     native = out or PACKAGE / "native"
     data = out or PACKAGE / "data"
     stamp = (out or HERE.parent / "build") / f".native-{target}"
-    wanted = fingerprint(target)
+    wanted = fingerprint(target, debian)
     results = [native / EXTENSION, native / "shim", native / "pause", data / "seccomp.json"]
     if not force and stamp.exists() and stamp.read_text() == wanted and all(path.exists() for path in results):
         return False
     build_extension(target, native)
-    build_shim(target, native)
+    build_shim(target, native, debian)
     build_pause(target, native)
     build_seccomp(target, data)
     stamp.parent.mkdir(exist_ok=True)

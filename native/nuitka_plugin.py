@@ -6,8 +6,6 @@ Nuitka loads this file as a user plugin. Its settings come as JSON in the variab
 
 from __future__ import annotations
 
-import ast
-import itertools
 import json
 import os
 import platform
@@ -20,6 +18,7 @@ from nuitka.plugins.PluginBase import NuitkaPluginBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import docstrings
 import elf
 
 ENVIRONMENT = "EDGEKUBE_BINARY"
@@ -73,7 +72,7 @@ class EdgeKubePlugin(NuitkaPluginBase):  # type: ignore[misc]
     def onModuleSourceCode(self, module_name: Any, source_filename: str, source_code: str) -> str:  # noqa: N802
         if str(module_name).startswith(DOCUMENTED):
             return source_code
-        return without_docstrings(source_code)
+        return docstrings.without_docstrings(source_code)
 
     def onGeneratedSourceCode(self, source_dir: str, onefile: bool) -> None:  # noqa: N802
         if not onefile:
@@ -97,24 +96,6 @@ class EdgeKubePlugin(NuitkaPluginBase):  # type: ignore[misc]
             elf.check(folder, self.settings.target)
         except elf.ElfError as error:
             self.sysexit(str(error))
-
-
-def without_docstrings(source: str) -> str:
-    """The same source with empty docstrings; no line moves, so tracebacks stay true."""
-    data = source.encode()
-    starts = [0, *itertools.accumulate(len(line) + 1 for line in data.split(b"\n"))]
-    spans = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or not node.body:
-            continue
-        first = node.body[0]
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            begin = starts[first.lineno - 1] + first.col_offset
-            spans.append((begin, starts[(first.end_lineno or 0) - 1] + (first.end_col_offset or 0)))
-    for begin, end in sorted(spans, reverse=True):
-        # Continuation lines keep the count of lines without ending the statement.
-        data = data[:begin] + b'""' + b"\\\n" * data[begin:end].count(b"\n") + data[end:]
-    return data.decode()
 
 
 def swap(folder: Path, settings: Settings) -> None:
