@@ -173,15 +173,18 @@ class Disk:
             raise StoreFailed(f"{self._path} could not be created: {error}") from error
 
     def _load(self) -> Meta:
-        with self._env.begin() as txn:
-            data = txn.get(_META_KEY)
         try:
+            with self._env.begin() as txn:
+                data = txn.get(_META_KEY)
             meta = msgspec.msgpack.decode(data or b"", type=Meta)
-        except msgspec.DecodeError as error:
-            raise StoreCorrupt(f"the database {self._path} is damaged ({error}); restore from a backup") from error
+        except (lmdb.Error, msgspec.DecodeError) as error:
+            raise self._damaged(error) from error
         if meta.format != FORMAT:
             raise StoreCorrupt(f"{self._path} has format {meta.format}, this version reads {FORMAT}: upgrade EdgeKube")
         return meta
+
+    def _damaged(self, error: Exception) -> StoreCorrupt:
+        return StoreCorrupt(f"the database {self._path} is damaged ({error}); restore from a backup")
 
     def close(self) -> None:
         """Close the file and let go of the folder's lock."""
@@ -193,9 +196,12 @@ class Disk:
     # -- state.Base
 
     def get(self, key: bytes) -> KeyValue | None:
-        """The committed value of a key."""
-        with self._env.begin() as txn:
-            data = txn.get(key)
+        """The committed value of a key. Raises StoreCorrupt."""
+        try:
+            with self._env.begin() as txn:
+                data = txn.get(key)
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
         if data is None:
             return None
         created, modified, version = _unpack_head(data)
@@ -204,31 +210,37 @@ class Disk:
     def scan(self, start: bytes, end: bytes, limit: int) -> list[KeyValue]:
         """Up to `limit` (0: all) committed keys of [start, end)."""
         found: list[KeyValue] = []
-        with self._env.begin(buffers=True) as txn:
-            cursor = txn.cursor()
-            if not cursor.set_range(max(start, _FIRST_KEY)):
-                return found
-            for raw, data in cursor.iternext():
-                key = bytes(raw)
-                if key >= end:
-                    break
-                created, modified, version = _unpack_head(data)
-                found.append(KeyValue(key, bytes(data[_HEAD_BYTES:]), created, modified, version))
-                if len(found) == limit:
-                    break
+        try:
+            with self._env.begin(buffers=True) as txn:
+                cursor = txn.cursor()
+                if not cursor.set_range(max(start, _FIRST_KEY)):
+                    return found
+                for raw, data in cursor.iternext():
+                    key = bytes(raw)
+                    if key >= end:
+                        break
+                    created, modified, version = _unpack_head(data)
+                    found.append(KeyValue(key, bytes(data[_HEAD_BYTES:]), created, modified, version))
+                    if len(found) == limit:
+                        break
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
         return found
 
     def count(self, start: bytes, end: bytes) -> int:
         """How many committed keys [start, end) holds; about 1 us each."""
         count = 0
-        with self._env.begin() as txn:
-            cursor = txn.cursor()
-            if not cursor.set_range(max(start, _FIRST_KEY)):
-                return 0
-            for key in cursor.iternext(values=False):
-                if key >= end:
-                    break
-                count += 1
+        try:
+            with self._env.begin() as txn:
+                cursor = txn.cursor()
+                if not cursor.set_range(max(start, _FIRST_KEY)):
+                    return 0
+                for key in cursor.iternext(values=False):
+                    if key >= end:
+                        break
+                    count += 1
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
         return count
 
     # -- committing

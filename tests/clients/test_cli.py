@@ -116,8 +116,13 @@ def test_get_prints_what_kubectl_prints(cli: Cli, web: str) -> None:
         ("get", "all"),
         ("get", "ns", "--show-labels"),
     ):
-        ours, theirs = cli(*words), cli.node.kubectl("-n", "cli", *words)
-        assert [line.split()[:2] for line in ours.splitlines()] == [line.split()[:2] for line in theirs.splitlines()]
+
+        def same(words: tuple[str, ...] = words) -> bool:
+            """The cluster may move between the two looks: then look again."""
+            ours, theirs = cli(*words), cli.node.kubectl("-n", "cli", *words)
+            return [x.split()[:2] for x in ours.splitlines()] == [x.split()[:2] for x in theirs.splitlines()]
+
+        cli.node.until(f"{words} prints what kubectl prints", same, 20)
 
 
 def test_refusals_and_exit_codes(cli: Cli) -> None:

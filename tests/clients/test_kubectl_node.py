@@ -227,7 +227,9 @@ def test_a_terminal_follows_its_window(node: LiveNode, namespace: str, image: st
     """script(1) gives kubectl a terminal; its size reaches the container, and so does a change."""
     node.apply(in_namespace(namespace, pod(image, "term", "sleep", "1000")))
     node.kubectl("-n", namespace, "wait", "pod/term", "--for=condition=Ready", "--timeout=30s")
-    inner = "stty size; while ! [ -e /tmp/go ]; do sleep 0.1; done; stty size"
+    # The size travels behind the request, so the first command may come before it: wait until there is one.
+    sized = "until stty size 2>/dev/null | grep -q [1-9]; do sleep 0.1; done"
+    inner = f"{sized}; stty size; while ! [ -e /tmp/go ]; do sleep 0.1; done; stty size"
     command = shlex.join(node.kubectl_command("-n", namespace, "exec", "-it", "term", "--", "sh", "-c", inner))
     resize = f"stty rows 24 cols 80; (sleep 2; stty rows 40 cols 132 < /dev/tty; kill -WINCH $PPID) & {command}"
     process = subprocess.Popen(

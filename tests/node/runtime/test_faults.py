@@ -57,15 +57,18 @@ async def test_a_runc_that(open_box, tmp_path, name: str) -> None:
         assert (await box.finish("exit 3")).exit_code == 3
 
 
+HANGING_SECONDS = 900 + os.getpid()  # a number by which this run knows its own process
+
+
 async def test_a_runc_that_hangs_is_given_up(open_box, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(engine_module, "START_SECONDS_MAX", 1.0)
-    async with open_box(runc=runc_that(tmp_path, "exec sleep 987")) as box:
+    async with open_box(runc=runc_that(tmp_path, f"exec sleep {HANGING_SECONDS}")) as box:
         await box.engine.create_sandbox(box.sandbox_spec())
         with pytest.raises(RuntimeFailure, match="did not start within"):
             await box.start("sleep 100")
         nothing_left(box)
         with trio.fail_after(10):
-            while any("sleep\0987" in text for text in command_lines()):  # noqa: ASYNC110
+            while any(f"sleep\0{HANGING_SECONDS}" in text for text in command_lines()):  # noqa: ASYNC110
                 await trio.sleep(0.02)
         (tmp_path / "broken").unlink()
         monkeypatch.setattr(engine_module, "START_SECONDS_MAX", 60.0)
