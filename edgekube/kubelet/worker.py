@@ -65,6 +65,7 @@ class PodWorker:
         self._verdict = Surroundings()  # phase, reason and message that override what containers say
         self._resize_state: tuple[PodCondition, ...] = ()
         self._failures = 0
+        self._unwritten = 0  # status writes that failed in a row
         self._finished = False
         self._refusal = refusal
 
@@ -381,10 +382,12 @@ class PodWorker:
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
+            if self._unwritten:
+                await trio.sleep(min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2.0 ** min(self._unwritten - 1, 16)))
             await self._report()
 
     async def _report(self) -> None:
-        """Write the status if it says anything new. A lost write is repeated by the next sync."""
+        """Write the status if it says anything new. A lost write is repeated by `_report_changes`."""
         async with self._writing:
             if not self._gone:
                 await self._write(self._status())
@@ -417,8 +420,10 @@ class PodWorker:
         except ApiError as error:
             if error.code not in (404, 409):  # 409: another pod has the name by now
                 log.warning("pod=%s status not written: %s", pretty(key_of(pod)), error)
-                self._failures += 1
+                self._unwritten += 1
+                self._changed.set()
             return
+        self._unwritten = 0
         self._containers.remember(status)
         if self._pod is pod:  # else the cache has shown a newer one already
             self._pod = written

@@ -1,5 +1,6 @@
 """Pods for real: what a container finds around it, and what becomes of it."""
 
+import shutil
 from pathlib import Path
 
 import trio
@@ -204,3 +205,26 @@ async def test_logs_are_followed_to_the_end(node: RealNode) -> None:
         assert await node.log("web", follow=True) == "1\n2\n3\n"
     await node.until("web", lambda p: p.status.phase == "Succeeded")
     assert await node.log("web", tail_lines=1) == "3\n"
+
+
+async def test_a_reboot_begins_again_what_is_to_run(node: RealNode, nursery: trio.Nursery) -> None:
+    keeps = {"volumes": [{"name": "v", "emptyDir": {}}]}
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    await node.run("web", "echo boot >> /v/boots; sleep 1000", main=mounts, **keeps)
+    await node.run("once", restartPolicy="Never")
+    await node.kill()
+    engine = node.make_engine()
+    await nursery.start(engine.run)
+    await engine.purge()  # processes, namespaces, cgroups, run folder: nothing of them outlives a reboot
+    for name in ("kubelet", "network"):
+        await trio.to_thread.run_sync(shutil.rmtree, str(node.folder / "run" / name), True)
+    await node.start(nursery)
+    pod = await node.until("web", lambda p: status_of(p).restartCount == 1 and status_of(p).state.running)
+    last = status_of(pod).lastState.terminated
+    assert last is not None
+    assert last.reason == "ContainerStatusUnknown"
+    assert await node.exec("web", "cat", "/v/boots") == "boot\nboot\n"
+    pod = await node.until("once", lambda p: p.status.phase == "Failed")
+    assert status_of(pod).restartCount == 0
+    await node.delete("web")
+    await node.kill()

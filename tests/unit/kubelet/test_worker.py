@@ -7,6 +7,7 @@ from trio.testing import MockClock
 from edgekube.client.api import PatchType
 from edgekube.runtime.api import RuntimeFailure
 from edgekube.testing.runtime import Behaviour
+from edgekube.testing.store import FakeStore
 from edgekube.types.core_v1 import ConfigMap, Pod, Secret
 from edgekube.types.meta_v1 import ObjectMeta
 from edgekube.types.node_v1 import RuntimeClass
@@ -426,3 +427,16 @@ async def test_tokens_are_written_and_renewed(world: World, autojump_clock: Mock
     await trio.sleep(3000)
     assert world.tokens == asked + 1
     assert token.stat().st_ino == before  # our pretended token is always the same: nothing to write
+
+
+async def test_a_status_that_cannot_be_written_is_written_later(world: World, autojump_clock: MockClock) -> None:
+    store = world.registry.backend.store
+    await world.client.create(pod_of())
+    await world.until(lambda p: p.status.phase == "Running")
+    assert isinstance(store, FakeStore)
+    store.read_only = True
+    world.runtime.finish(world.runtime.by_name("main").spec.id, 1)
+    await trio.sleep(20)
+    assert restarts(await world.pod()) == 0
+    store.read_only = False
+    await world.until(lambda p: restarts(p) == 1 and main_status(p).ready, seconds=61)
