@@ -47,6 +47,7 @@ class PodSandbox:
             with one_failure():
                 sandbox = self._find()
                 if sandbox is None:
+                    _check_supported(pod)
                     await self._check_runtime_class(pod)
                     sandbox = await services.runtime.create_sandbox(build.sandbox_spec(pod, services.config))
                 if pod.spec.hostNetwork:
@@ -89,6 +90,14 @@ class PodSandbox:
         with one_failure():
             await self._services.network.detach(self._id)
             await self._services.runtime.remove_sandbox(self._id)
+
+
+def _check_supported(pod: Pod) -> None:
+    """What isolates or equips a pod is refused when it is not there, never passed over. Raises ConfigError."""
+    if pod.spec.hostUsers is False:
+        raise ConfigError("user namespaces (hostUsers: false) are not supported by this node")
+    if pod.spec.resourceClaims:
+        raise ConfigError("resource claims are not supported by this node")
 
 
 def _ports(pod: Pod) -> tuple[PortMapping, ...]:

@@ -17,6 +17,7 @@ from edgekube.runtime.api import (
     Security,
 )
 from edgekube.types.core_v1 import (
+    AppArmorProfile,
     Container,
     EphemeralContainer,
     Pod,
@@ -161,6 +162,7 @@ def security(pod: Pod, container: AnyContainer, image: Image, seccomp_dir: Path)
         add_capabilities=tuple(capabilities.add) if capabilities is not None else (),
         drop_capabilities=tuple(capabilities.drop) if capabilities is not None else (),
         seccomp="unconfined" if privileged else _seccomp(own.seccompProfile or shared.seccompProfile, seccomp_dir),
+        apparmor="" if privileged else _apparmor(own.appArmorProfile or shared.appArmorProfile),
         proc_mount_unmasked=own.procMount == "Unmasked",
     )
 
@@ -168,6 +170,13 @@ def security(pod: Pod, container: AnyContainer, image: Image, seccomp_dir: Path)
 def _whose(pod: Pod, container: AnyContainer) -> str:
     meta = pod.metadata
     return f'(pod: "{meta.name}_{meta.namespace}({meta.uid})", container: {container.name})'
+
+
+def _apparmor(profile: AppArmorProfile | None) -> str:
+    """The name of a profile that is loaded on the node; "" leaves the choice to the runtime."""
+    if profile is None or profile.type == "RuntimeDefault":
+        return ""
+    return (profile.localhostProfile or "") if profile.type == "Localhost" else "unconfined"
 
 
 def _seccomp(profile: SeccompProfile | None, seccomp_dir: Path) -> str:

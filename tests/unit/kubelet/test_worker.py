@@ -440,3 +440,11 @@ async def test_a_status_that_cannot_be_written_is_written_later(world: World, au
     assert restarts(await world.pod()) == 0
     store.read_only = False
     await world.until(lambda p: restarts(p) == 1 and main_status(p).ready, seconds=61)
+
+
+async def test_isolation_that_is_not_there_is_refused(world: World, autojump_clock: MockClock) -> None:
+    await world.client.create(pod_of(hostUsers=False))
+    await trio.sleep(1)
+    words = "user namespaces (hostUsers: false) are not supported by this node"
+    assert ("FailedCreatePodSandBox", f"Failed to create pod sandbox: {words}") in await world.events()
+    assert world.runtime.sandboxes() == ()
