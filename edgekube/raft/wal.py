@@ -25,6 +25,7 @@ import trio
 from edgekube.raft import walformat as fmt
 from edgekube.raft.errors import StorageError
 from edgekube.raft.messages import ConfState, Entry, HardState, limit_size
+from edgekube.raft.syncer import Syncer
 from edgekube.raft.walfiles import LogFolder, Segment, read_file, write_and_sync
 from edgekube.raft.walindex import UNWRITTEN, LogIndex
 
@@ -102,6 +103,7 @@ class Wal:
         self._busy = False
         self._lot = trio.lowlevel.ParkingLot()
         self._limiter = trio.CapacityLimiter(1)
+        self._syncer = Syncer(write_and_sync)
         self._spare_limiter = trio.CapacityLimiter(1)
         self._spare_lock = trio.Lock()
         self._failure: LogFailed | None = None
@@ -271,6 +273,7 @@ class Wal:
 
     def close(self) -> None:
         """Give up the files; what was not synced may be lost."""
+        self._syncer.close()
         for segment in self._segments:
             os.close(segment.fd)
         self._segments.clear()
@@ -314,7 +317,7 @@ class Wal:
             ticket = self._queue[0].ticket - 1 if self._queue else self._ticket
             end = self._end
             if writes:
-                await trio.to_thread.run_sync(write_and_sync, writes, limiter=self._limiter)
+                await self._syncer.run(writes)
                 self._syncs += 1
         except OSError as error:
             raise self._fail(error) from error
@@ -379,7 +382,7 @@ class Wal:
     async def _roll(self, writes: list[tuple[int, int, bytes]]) -> None:
         """Begin the next segment. What was framed so far is synced first: a segment never outlives its forerunner."""
         if writes:
-            await trio.to_thread.run_sync(write_and_sync, list(writes), limiter=self._limiter)
+            await self._syncer.run(list(writes))
             writes.clear()
             self._synced = self._end
             self._syncs += 1
