@@ -1,5 +1,6 @@
 """Namespace deletion: everything in it goes, pods last, then the namespace (namespace-controller)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,9 +53,9 @@ class NamespaceController:
                 raise
         return None
 
-    async def _delete_content(self, namespace: str) -> tuple[dict[str, tuple[int, set[str]]], list[str]]:
+    async def _delete_content(self, namespace: str) -> tuple[dict[str, tuple[int, Counter[str]]], list[str]]:
         """Delete all objects; returns per resource how many are left with which finalizers, and what went wrong."""
-        left: dict[str, tuple[int, set[str]]] = {}
+        left: dict[str, tuple[int, Counter[str]]] = {}
         failures: list[str] = []
         for resource in watched():
             if not resource.namespaced:
@@ -69,7 +70,8 @@ class NamespaceController:
                             failures.append(str(error))
             remaining = informer.list(namespace)
             if remaining:
-                left[resource.qualified] = (len(remaining), {f for o in remaining for f in o.metadata.finalizers})
+                held = Counter(f for o in remaining for f in o.metadata.finalizers)
+                left[f"{resource.plural}.{resource.group}"] = (len(remaining), held)
         return left, failures
 
     async def _delete(self, resource: Resource, namespace: str, name: str) -> None:
@@ -77,10 +79,11 @@ class NamespaceController:
         await self._context.client.delete(cls, name, namespace, propagation_policy="Background")
 
     async def _report(
-        self, namespace: Namespace, left: dict[str, tuple[int, set[str]]], failures: Sequence[str]
+        self, namespace: Namespace, left: dict[str, tuple[int, Counter[str]]], failures: Sequence[str]
     ) -> None:
         some = ", ".join(f"{name} has {count} resource instances" for name, (count, _) in sorted(left.items()))
-        holding = sorted({f for _, finalizers in left.values() for f in finalizers})
+        holding = sum((held for _, held in left.values()), Counter[str]())
+        finalizers = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(holding.items()))
         rows = (
             (
                 "NamespaceDeletionDiscoveryFailure",
@@ -112,7 +115,7 @@ class NamespaceController:
                 "NamespaceFinalizersRemaining",
                 bool(holding),
                 "SomeFinalizersRemain" if holding else "ContentHasNoFinalizers",
-                f"Some content in the namespace has finalizers remaining: {', '.join(holding)}"
+                f"Some content in the namespace has finalizers remaining: {finalizers}"
                 if holding
                 else "All content-preserving finalizers finished",
             ),

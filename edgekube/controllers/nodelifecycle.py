@@ -6,14 +6,17 @@ import msgspec
 
 from edgekube.client.api import Key
 from edgekube.controllers.framework import Context, Watch
+from edgekube.controllers.owners import is_ready
 from edgekube.types.coordination_v1 import Lease
-from edgekube.types.core_v1 import Node, NodeCondition, Taint
+from edgekube.types.core_v1 import Node, NodeCondition, Pod, Taint
 from edgekube.types.placement import NO_EXECUTE, NO_SCHEDULE
+from edgekube.types.status import ApiError
 from edgekube.types.time import format_time, parse_time
 
 GRACE_SECONDS = 40.0  # without a heartbeat before a node counts as unreachable; the cluster issue makes it quicker
 CHECK_SECONDS = 10.0
 LEASES = "kube-node-lease"
+NODE_INDEX = "node"
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -35,7 +38,9 @@ class NodeLifecycleController:
         self._context = context
         self._nodes = context.informer(Node)
         self._leases = context.informer(Lease)
-        self._seen: dict[str, tuple[str, float]] = {}  # node -> (last renewTime, when it was first seen here)
+        self._pods = context.informer(Pod)
+        self._pods.add_index(NODE_INDEX, lambda pod: (pod.spec.nodeName,) if pod.spec.nodeName else ())
+        self._seen: dict[str, tuple[str, float]] = {}  # node -> (last sign of life, when it was first seen here)
 
     def watches(self) -> Sequence[Watch]:
         return (Watch(Node),)
@@ -46,6 +51,8 @@ class NodeLifecycleController:
             self._seen.pop(key[1], None)
             return None
         node = await self._check_heartbeat(node)
+        if ready_status(node) != "True":
+            await self._mark_pods(node)
         now = format_time(self._context.now())
         taints = wanted_taints(node, now)
         if taints != node.spec.taints:
@@ -61,6 +68,8 @@ class NodeLifecycleController:
         name = node.metadata.name
         lease = self._leases.get(LEASES, name)
         renewed = lease.spec.renewTime if lease is not None and lease.spec is not None else ""
+        # A status report is a sign of life as good as a renewal.
+        renewed += next((c.lastHeartbeatTime for c in node.status.conditions if c.type == "Ready"), "")
         now = self._context.now().timestamp()
         before = self._seen.get(name)
         if before is None or before[0] != renewed:
@@ -74,6 +83,30 @@ class NodeLifecycleController:
         self._context.events.event(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
         patch = {"status": {"conditions": [msgspec.to_builtins(c) for c in conditions]}}
         return await self._context.client.patch(Node, name, patch=patch, subresource="status")
+
+    async def _mark_pods(self, node: Node) -> None:
+        """Pods of a node in trouble are not ready, whatever they last said: Services must not lead to them."""
+        for pod in self._pods.by_index(NODE_INDEX, node.metadata.name):
+            if not is_ready(pod):
+                continue
+            now = format_time(self._context.now())
+            conditions = [
+                msgspec.structs.replace(c, status="False", lastTransitionTime=now) if c.type == "Ready" else c
+                for c in pod.status.conditions
+            ]
+            meta = pod.metadata
+            patch = {"metadata": {"uid": meta.uid}, "status": {"conditions": msgspec.to_builtins(conditions)}}
+            self._context.events.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+            try:
+                await self._context.client.patch(Pod, meta.name, meta.namespace, patch=patch, subresource="status")
+            except ApiError as error:
+                if error.code not in (404, 409):
+                    raise
+
+
+def ready_status(node: Node) -> str:
+    """The status of the Ready condition; "True" for a node that has not said, for it is only just registering."""
+    return next((c.status for c in node.status.conditions if c.type == "Ready"), "True")
 
 
 def silent_conditions(node: Node, now: str) -> tuple[NodeCondition, ...]:

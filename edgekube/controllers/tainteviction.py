@@ -6,13 +6,11 @@ import msgspec
 
 from edgekube.client.api import Change, Key
 from edgekube.controllers.framework import Context, Watch
-from edgekube.controllers.nodelifecycle import NOT_READY, UNREACHABLE, taint_age
+from edgekube.controllers.nodelifecycle import NODE_INDEX, NOT_READY, UNREACHABLE, taint_age
 from edgekube.types.core_v1 import Node, Pod, PodCondition, Taint, Toleration
 from edgekube.types.placement import NO_EXECUTE, tolerates
 from edgekube.types.status import ApiError
 from edgekube.types.time import format_time
-
-NODE_INDEX = "node"
 
 
 class TaintEvictionController:
@@ -24,6 +22,7 @@ class TaintEvictionController:
         self._context = context
         self._nodes = context.informer(Node)
         self._pods = context.informer(Pod)
+        self._since: dict[str, dict[tuple[str, str, str], float]] = {}  # node -> taint -> when it was first seen here
         self._pods.add_index(NODE_INDEX, lambda pod: (pod.spec.nodeName,) if pod.spec.nodeName else ())
 
     def watches(self) -> Sequence[Watch]:
@@ -48,8 +47,9 @@ class TaintEvictionController:
         node = self._nodes.get("", pod.spec.nodeName)
         taints = no_execute(node) if node is not None else ()
         if node is None or not taints:
+            self._since.pop(pod.spec.nodeName, None)
             return None
-        left = seconds_left(taints, pod.spec.tolerations, self._context.now().timestamp())
+        left = seconds_left(self._dated(node, taints), pod.spec.tolerations, self._context.now().timestamp())
         if left is None:
             return None
         if left > 0:
@@ -61,6 +61,17 @@ class TaintEvictionController:
         meta = pod.metadata
         await self._context.client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
         return None
+
+    def _dated(self, node: Node, taints: Sequence[Taint]) -> list[Taint]:
+        """The taints with a time each: one that carries none, as kubectl's do, counts from when it was first seen."""
+        now, name = self._context.now().timestamp(), node.metadata.name
+        held = self._since.get(name, {})
+        seen = {(t.key, t.value, t.effect): held.get((t.key, t.value, t.effect), now) for t in taints}
+        self._since[name] = seen
+        return [
+            t if t.timeAdded else msgspec.structs.replace(t, timeAdded=format_time(seen[t.key, t.value, t.effect]))
+            for t in taints
+        ]
 
     def _all_silent(self) -> bool:
         nodes = self._nodes.list()

@@ -154,12 +154,10 @@ class FakeKubelet:
 
     async def _renew(self, name: str) -> None:
         client = self._client_for(name)
-        while True:
-            await trio.sleep(RENEW_SECONDS)
-            if name in self._silent or self._client.informer(Node).get("", name) is None:
-                return
+        while name not in self._silent and self._client.informer(Node).get("", name) is not None:
             renewed = {"spec": {"renewTime": format_micro_time(self._now())}}
             await client.patch(Lease, name, LEASES, patch=renewed)
+            await trio.sleep(RENEW_SECONDS)
 
     # -- pods
 
