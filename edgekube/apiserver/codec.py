@@ -52,6 +52,11 @@ def parse_yaml(body: bytes) -> Any:
 
     from edgekube.apiserver.yamljson import load
 
+    if body.startswith(b"{"):  # what kubectl sends as YAML (server-side apply) is JSON
+        try:
+            return decode_json(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            pass
     try:
         return load(body.decode(), nodes_max=YAML_NODES_MAX)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -151,6 +156,8 @@ def defaulted(struct: Any) -> dict[str, Any]:
     try:
         filled = defaults.apply(struct)
     except QuantityError as error:
-        raise status.bad_request(f"{struct.kind} cannot be handled as a {struct.kind}: {error}") from None
+        raise status.bad_request(
+            f"{struct.kind} in version {_quoted(struct.apiVersion)} cannot be handled as a {struct.kind}: {error}"
+        ) from None
     result: dict[str, Any] = decode_json(encode_json(filled))
     return result

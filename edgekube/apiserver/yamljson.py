@@ -1,8 +1,14 @@
-"""YAML as JSON values: PyYAML's C parser, JSON's types only, a limit on nodes so that aliases cannot explode."""
+"""YAML as JSON values: PyYAML's C parser, JSON's types only, limits on nodes and depth.
+
+PyYAML composes nodes by recursion in C, without a limit: 100 kB of `[` end the process. So the events, which are read
+without recursion, are looked at first. They also tell how large the document is once its aliases are written out.
+"""
 
 from typing import Any
 
 import yaml
+
+DEPTH_MAX = 100
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -41,8 +47,39 @@ for _tag in ("timestamp", "binary"):
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
+def _measure(text: str, nodes_max: int) -> None:
+    """Raises ValueError for a document that is too deep, or too large with its aliases written out."""
+    loader = _Loader(text)
+    try:
+        sizes: dict[str, int] = {}  # nodes below an anchor
+        open_: list[tuple[str | None, int]] = []  # anchor and the count where its collection began
+        count = 0
+        while (event := loader.get_event()) is not None:
+            match event:
+                case yaml.AliasEvent():
+                    count += sizes.get(event.anchor or "", 1)
+                case yaml.ScalarEvent():
+                    count += 1
+                    if event.anchor:
+                        sizes[event.anchor] = 1
+                case yaml.CollectionStartEvent():
+                    open_.append((event.anchor, count))
+                    count += 1
+                    if len(open_) > DEPTH_MAX:
+                        raise ValueError(f"the document is nested deeper than {DEPTH_MAX} levels")
+                case yaml.CollectionEndEvent():
+                    anchor, began = open_.pop()
+                    if anchor:
+                        sizes[anchor] = count - began
+            if count > nodes_max:
+                raise ValueError("the document has too many nodes")
+    finally:
+        loader.dispose()
+
+
 def load(text: str, *, nodes_max: int) -> Any:
     """The single document of `text`. Raises yaml.YAMLError or ValueError."""
+    _measure(text, nodes_max)
     loader = _Loader(text)
     loader.nodes_left = nodes_max
     try:
