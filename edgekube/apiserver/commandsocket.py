@@ -1,4 +1,6 @@
-"""exec and attach over a WebSocket: five channels, the first byte of each binary message naming one.
+"""exec and attach over a WebSocket: five channels, the first byte of each message naming one.
+
+Messages may be binary or text: the official Python client sends what it is given as `str` as text.
 
 Subprotocols v5.channel.k8s.io (KEP-4006; ends stdin by a signal of its own) and v4.channel.k8s.io. How the command
 ended comes last, as a Status on the error channel.
@@ -114,7 +116,9 @@ async def _read(
     """Take messages apart until the peer closes (WebSocketClosed) or breaks the protocol (a close code)."""
     while True:
         message = await socket.receive()
-        if isinstance(message, str) or not message:
+        if isinstance(message, str):
+            message = message.encode()
+        if not message:
             return PROTOCOL_ERROR
         channel, data = message[0], message[1:]
         try:

@@ -12,6 +12,9 @@ import trio
 import trio.testing
 
 from edgekube.client.api import ExitStatus, LogOptions, Streams
+from edgekube.http.client import websocket
+from edgekube.pki.authority import client_context
+from edgekube.pki.model import PkiPaths
 from edgekube.types.status import bad_request, not_found
 from tests.clients.support import KUBECTL, Front, running_front
 from tests.unit.apiserver_front.support import PlainRegistry, pods_catalog
@@ -160,6 +163,20 @@ async def test_exec(tmp_path: Path, websockets: str) -> None:
         done = await front.kubectl("exec", "p", "--", "nonsense", check=False, env=env)
         assert done.returncode != 0
         assert b"no such command" in done.stderr
+
+
+async def test_exec_takes_text_messages(tmp_path: Path) -> None:
+    """The official Python client sends `str` as text messages: the channel is their first character."""
+    async with streaming(tmp_path) as (front, _):
+        tls = client_context(front.pki / "ca.crt", PkiPaths(front.pki).admin_certificate, PkiPaths(front.pki).admin_key)
+        path = "/api/v1/namespaces/default/pods/p/exec?command=cat&stdin=true&stdout=true"
+        with trio.fail_after(30):
+            async with websocket(front.url + path, protocols=["v5.channel.k8s.io"], tls=tls) as (socket_, _):
+                await socket_.send("\0grüße")
+                await socket_.send(bytes([255, 0]))
+                messages = [await socket_.receive() for _ in range(3)]
+        assert messages[:2] == [b"\1", b"\1" + "grüße".encode().upper()]
+        assert b"Success" in messages[2]
 
 
 async def test_attach(tmp_path: Path) -> None:
