@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgekube.apiserver import podqos
+from edgekube.apiserver.request import User
 from edgekube.types import status
 
 Obj = dict[str, Any]
@@ -27,6 +28,9 @@ class Strategy:
 
     def prepare_create(self, obj: Obj) -> None:
         obj.pop("status", None)
+
+    def record_creator(self, obj: Obj, user: User) -> None:
+        """For kinds that say who made them; called on create."""
 
     def prepare_update(self, new: Obj, old: Obj) -> None:
         _keep(new, old, "status")
@@ -205,8 +209,19 @@ class Service(Strategy):
 
     def prepare_update(self, new: Obj, old: Obj) -> None:
         _keep(new, old, "status")
+        _follow_cluster_ip(new["spec"], old["spec"])
         _keep_allocated(new["spec"], old["spec"])
         _drop_with_type(new["spec"], old["spec"])
+
+
+def _follow_cluster_ip(new: Obj, old: Obj) -> None:
+    """A writer that changes only clusterIP means clusterIPs too (NormalizeClusterIPs)."""
+    if new.get("clusterIP") == old.get("clusterIP") or new.get("clusterIPs") != old.get("clusterIPs"):
+        return
+    if new.get("clusterIP"):
+        new["clusterIPs"] = [new["clusterIP"]]
+    else:
+        new.pop("clusterIPs", None)
 
 
 def _wants_node_ports(spec: Obj) -> bool:
@@ -261,6 +276,20 @@ class CreateOnUpdate(Plain):
 
 
 class Csr(Strategy):
+    """The signer trusts who asked: the server writes it down (csrStrategy)."""
+
+    def record_creator(self, obj: Obj, user: User) -> None:
+        spec = obj["spec"]
+        for name in ("username", "uid", "groups", "extra"):
+            spec.pop(name, None)
+        spec["username"] = user.name
+        if user.uid:
+            spec["uid"] = user.uid
+        if user.groups:
+            spec["groups"] = list(user.groups)
+        if user.extra:
+            spec["extra"] = {key: list(values) for key, values in user.extra.items()}
+
     def prepare_update(self, new: Obj, old: Obj) -> None:
         new["spec"] = old["spec"]
         _keep(new, old, "status")

@@ -127,6 +127,7 @@ class Writer:
         if not managedfields.usable(given):
             given = ()
         res.behaviour.prepare_create(obj)
+        res.behaviour.record_creator(obj, call.user)
         if "status" not in obj and "status" in _zero(res):
             obj["status"] = _zero(res)["status"]
         entries = applied if applied is not None else managedfields.updated(
