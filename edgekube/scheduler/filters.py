@@ -12,7 +12,7 @@ from edgekube.scheduler.affinity import (
     spread_problem,
     spread_states,
 )
-from edgekube.scheduler.snapshot import NodeState, Snapshot
+from edgekube.scheduler.snapshot import NodeState, Snapshot, nonzero
 from edgekube.types.core_v1 import Pod, Taint
 from edgekube.types.placement import NO_EXECUTE, NO_SCHEDULE, node_fits_affinity, tolerates, untolerated
 from edgekube.types.pod_resources import NANO, host_ports, pod_totals
@@ -26,6 +26,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     pod: Pod
     requests: Mapping[str, int]
+    nonzero: tuple[int, int]  # cpu and memory as scoring counts them
     ports: tuple[tuple[str, str, int], ...]
     affinity: PodAffinityState
     spread: tuple[SpreadState, ...]
@@ -35,6 +36,7 @@ def prepare(pod: Pod, snapshot: Snapshot) -> Wanted:
     return Wanted(
         pod,
         pod_totals(pod),
+        nonzero(pod),
         tuple(host_ports(pod)),
         affinity_state(pod, snapshot),
         spread_states(pod, snapshot, "DoNotSchedule"),

@@ -69,7 +69,7 @@ class Scheduler:
                 limiter = trio.CapacityLimiter(BINDINGS_AT_ONCE)
                 task_status.started()
                 while True:
-                    await self._pass(nursery, limiter)
+                    self._pass(nursery, limiter)
                     await self._wait()
         finally:
             for stop in unsubscribe:
@@ -171,8 +171,8 @@ class Scheduler:
             self._waiting[uid].unschedulable_since = self._waiting[uid].backoff_until - UNSCHEDULABLE_SECONDS_MAX
             self._wakeup.set()
 
-    async def _pass(self, nursery: trio.Nursery, limiter: trio.CapacityLimiter) -> None:
-        """Decide for everything that is ready, on one snapshot, in slices."""
+    def _pass(self, nursery: trio.Nursery, limiter: trio.CapacityLimiter) -> None:
+        """Decide for a slice of what is ready, on one snapshot; nothing is awaited, so it cannot grow old meanwhile."""
         if not self._heap:
             return
         snapshot = self._snapshot()
@@ -187,7 +187,7 @@ class Scheduler:
                 nursery.start_soon(self._bind, pod, decision.node, limiter)
             else:
                 self._park(pod)
-                await self._explain(pod, decision)
+                nursery.start_soon(self._explain, pod, decision, limiter)
 
     def _snapshot(self) -> Snapshot:
         snapshot = take(self._nodes.list(), self._pods.list(), self._namespaces.list())
@@ -214,9 +214,16 @@ class Scheduler:
         waiting.unschedulable_since = now
         self._unschedulable[uid] = key_of(pod)
 
-    async def _explain(self, pod: Pod, decision: Decision) -> None:
+    async def _explain(self, pod: Pod, decision: Decision, limiter: trio.CapacityLimiter) -> None:
         """Event and condition; an unchanged condition is not written again."""
         self._events.event(pod, "Warning", "FailedScheduling", decision.message)
+        async with limiter:
+            await self._write_condition(pod, decision)
+
+    async def _write_condition(self, asked: Pod, decision: Decision) -> None:
+        pod = self._pods.get(asked.metadata.namespace, asked.metadata.name)
+        if pod is None or pod.metadata.uid != asked.metadata.uid or pod.metadata.uid not in self._unschedulable:
+            return  # gone, or being tried again: this is no news any more
         old = next((c for c in pod.status.conditions if c.type == "PodScheduled"), None)
         if old is not None and (old.status, old.reason, old.message) == ("False", "Unschedulable", decision.message):
             return
@@ -231,7 +238,9 @@ class Scheduler:
         )
         conditions = [*(c for c in pod.status.conditions if c.type != "PodScheduled"), condition]
         meta = pod.metadata
-        patch = {"metadata": {"uid": meta.uid}, "status": {"conditions": msgspec.to_builtins(conditions)}}
+        # The version keeps this from overwriting what a binding wrote meanwhile.
+        precondition = {"uid": meta.uid, "resourceVersion": meta.resourceVersion}
+        patch = {"metadata": precondition, "status": {"conditions": msgspec.to_builtins(conditions)}}
         try:
             await self._client.patch(Pod, meta.name, meta.namespace, patch=patch, subresource="status")
         except ApiError as error:
@@ -257,7 +266,7 @@ class Scheduler:
             current = self._pods.get(meta.namespace, meta.name)
             if current is not None and self._mine(current):
                 self._park(current)
-                self._wakeup.set()
+                self._requeue(meta.uid)
             return
         words = f"Successfully assigned {pretty(key_of(pod))} to {node}"
         self._events.event(pod, "Normal", "Scheduled", words)

@@ -8,7 +8,7 @@ from math import sqrt
 
 from edgekube.scheduler.affinity import preferred_affinity, spread_states
 from edgekube.scheduler.filters import Wanted
-from edgekube.scheduler.snapshot import NodeState, Snapshot, nonzero
+from edgekube.scheduler.snapshot import NodeState, Snapshot
 from edgekube.types.placement import PREFER_NO_SCHEDULE, term_matches, tolerates
 
 SCORE_MAX = 100
@@ -52,7 +52,7 @@ def node_affinity(wanted: Wanted, nodes: Sequence[NodeState], snapshot: Snapshot
 
 def _usage(wanted: Wanted, node: NodeState) -> tuple[float, float]:
     """Shares of cpu and memory in use with the pod on the node, 0 to 1."""
-    cpu, memory = nonzero(wanted.pod)
+    cpu, memory = wanted.nonzero
     have_cpu, have_memory = node.allocatable.get("cpu", 0), node.allocatable.get("memory", 0)
     return (
         min(1.0, (node.nonzero_cpu + cpu) / have_cpu) if have_cpu else 1.0,
