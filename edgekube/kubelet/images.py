@@ -14,6 +14,8 @@ from edgekube.kubelet.spec import AnyContainer
 from edgekube.runtime.api import Credentials, Image, ImageFailure, ImageService
 from edgekube.types.core_v1 import Pod, Secret, ServiceAccount
 
+RECHECK_SECONDS = 10.0
+
 
 class _Backoff(msgspec.Struct):
     failures: int
@@ -91,9 +93,12 @@ class ImageManager:
         return image
 
     def retry_at(self, reference: str) -> float:
-        """When a held-back pull may be tried again (trio time)."""
+        """When an image that was refused is worth another look (trio time): the end of the pull's back-off.
+
+        What needs no pull (a bad name, policy Never) has none; somebody may import the image.
+        """
         held = self._backoff.get(reference)
-        return held.until if held is not None else trio.current_time()
+        return held.until if held is not None else trio.current_time() + RECHECK_SECONDS
 
     def _credentials(self, pod: Pod, reference: str) -> Sequence[Credentials]:
         """Those for this image, of the pod's imagePullSecrets, then of its service account's."""
