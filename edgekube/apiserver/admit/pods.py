@@ -3,6 +3,8 @@
 import secrets
 from typing import Any
 
+import msgspec
+
 from edgekube.apiserver.backend import Backend
 from edgekube.apiserver.call import Call
 from edgekube.apiserver.resources import Resource, lookup
@@ -30,6 +32,7 @@ def mutate(backend: Backend, call: Call, new: Obj, old: Obj | None) -> None:
         return
     spec = new["spec"]
     _priority(backend, call, spec)
+    _runtime_class(backend, call, spec)
     mirror = MIRROR_ANNOTATION in (new["metadata"].get("annotations") or {})
     if not mirror:
         _service_account(backend, call, spec)
@@ -73,6 +76,34 @@ def _priority(backend: Backend, call: Call, spec: Obj) -> None:
             f"priority admission controller computed {policy} from the given PriorityClass name",
         )
     spec["preemptionPolicy"] = policy
+
+
+def _runtime_class(backend: Backend, call: Call, spec: Obj) -> None:
+    """RuntimeClass: the class must exist; what it costs and where it runs goes into the pod."""
+    name = spec.get("runtimeClassName", "")
+    if not name:
+        return
+    found = backend.kind(_resource("node.k8s.io", "runtimeclasses")).get("", name)
+    if found is None:
+        raise status.forbidden("pods", call.name, f'pod rejected: RuntimeClass "{name}" not found')
+    cost = dict(found.overhead.podFixed) if found.overhead is not None else {}
+    if cost:
+        if spec.get("overhead", cost) != cost:
+            why = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
+            raise status.forbidden("pods", call.name, why)
+        spec["overhead"] = cost
+    if found.scheduling is None:
+        return
+    wanted = dict(spec.get("nodeSelector") or {})
+    for key, value in found.scheduling.nodeSelector.items():
+        if wanted.setdefault(key, value) != value:
+            why = f"pod rejected: conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; "
+            raise status.forbidden("pods", call.name, why + f"pod.spec.nodeSelector[{key}] = {wanted[key]}")
+    if wanted:
+        spec["nodeSelector"] = wanted
+    held = list(spec.get("tolerations") or ())
+    given = msgspec.to_builtins(found.scheduling.tolerations)
+    spec["tolerations"] = [*held, *(t for t in given if t not in held)]
 
 
 def _service_account(backend: Backend, call: Call, spec: Obj) -> None:
