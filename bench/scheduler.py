@@ -7,8 +7,6 @@ import random
 import sys
 import time
 
-import msgspec
-
 from edgekube.scheduler.decide import decide
 from edgekube.scheduler.snapshot import Snapshot, take
 from edgekube.types.core_v1 import Container, Node, NodeStatus, Pod, PodSpec, ResourceRequirements
@@ -29,18 +27,15 @@ def pod(number: int, where: str = "") -> Pod:
 
 
 def main() -> None:
-    nodes, pods = (
-        (int(a) for a in (*sys.argv[1:3], "100", "2000")[:2]) if len(sys.argv) != 2 else (int(sys.argv[1]), 2000)
-    )
+    given = [int(text) for text in sys.argv[1:3]]
+    nodes, pods = [*given, *(100, 2000)[len(given) :]]
     machines = [node(n) for n in range(nodes)]
     running = [pod(n, f"n{n % nodes}") for n in range(pods)]
     rng = random.Random(1)
     began = time.perf_counter()
     snapshot: Snapshot = take(machines, running, [])
     taken = time.perf_counter() - began
-    fresh = [
-        msgspec.structs.replace(pod(n), metadata=ObjectMeta(name=f"f{n}", namespace="default")) for n in range(SLICE)
-    ]
+    fresh = [pod(pods + number) for number in range(SLICE)]
     began = time.perf_counter()
     for one in fresh:
         decision = decide(one, snapshot, rng)

@@ -130,7 +130,7 @@ class EndpointSliceController:
                     unused.append(current)
                 elif current.endpoints != wanted or current.metadata.labels != labels:
                     patch = {
-                        "metadata": {"uid": current.metadata.uid, "labels": labels},
+                        "metadata": {"uid": current.metadata.uid, "labels": relabelled(current, labels)},
                         "endpoints": [msgspec.to_builtins(e) for e in wanted],
                     }
                     name = current.metadata.name
@@ -139,7 +139,7 @@ class EndpointSliceController:
             # A Service without endpoints keeps one empty slice: its readers can tell "none" from "not yet".
             keep = unused.pop(0)
             if keep.endpoints or keep.metadata.labels != labels:
-                patch = {"metadata": {"labels": labels}, "endpoints": [], "ports": []}
+                patch = {"metadata": {"labels": relabelled(keep, labels)}, "endpoints": [], "ports": []}
                 await self._context.client.patch(EndpointSlice, keep.metadata.name, meta.namespace, patch=patch)
         elif not groups:
             await self._create_slice(service, labels, (), ())
@@ -176,20 +176,30 @@ class EndpointSliceController:
         labels = {**meta.labels, MANAGED_BY_ENDPOINTS: ENDPOINTS_MANAGER}
         if service.spec.clusterIP == "None":
             labels[HEADLESS] = ""
+        annotations = {OVER_CAPACITY: "truncated"} if is_over_capacity(service, pods) else {}
         current = self._endpoints.get(meta.namespace, meta.name)
         if current is None:
             await self._context.client.create(
                 Endpoints(
                     apiVersion="v1",
                     kind="Endpoints",
-                    metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, labels=labels),
+                    metadata=ObjectMeta(
+                        name=meta.name, namespace=meta.namespace, labels=labels, annotations=annotations
+                    ),
                     subsets=subsets,
                 )
             )
-        elif current.subsets != subsets or current.metadata.labels != labels:
-            removed = {k: None for k in current.metadata.labels if k not in labels}
+        elif (
+            current.subsets != subsets
+            or current.metadata.labels != labels
+            or current.metadata.annotations.get(OVER_CAPACITY) != annotations.get(OVER_CAPACITY)
+        ):
             patch = {
-                "metadata": {"uid": current.metadata.uid, "labels": {**labels, **removed}},
+                "metadata": {
+                    "uid": current.metadata.uid,
+                    "labels": relabelled(current, labels),
+                    "annotations": {OVER_CAPACITY: annotations.get(OVER_CAPACITY)},
+                },
                 "subsets": [msgspec.to_builtins(s) for s in subsets],
             }
             await self._context.client.patch(Endpoints, meta.name, meta.namespace, patch=patch)
@@ -216,6 +226,20 @@ def _shown(pod: Pod) -> tuple[Any, ...]:
         pod.metadata.labels,
         pod.spec.nodeName,
     )
+
+
+def relabelled(obj: EndpointSlice | Endpoints, labels: Mapping[str, str]) -> dict[str, str | None]:
+    """The labels as a merge patch: null for those that are to go."""
+    return {**{name: None for name in obj.metadata.labels if name not in labels}, **labels}
+
+
+def _listed(service: Service, pods: Sequence[Pod]) -> list[Pod]:
+    """The pods an Endpoints object speaks of: those on their way out only where readiness does not matter."""
+    return [p for p in pods if service.spec.publishNotReadyAddresses or not p.metadata.deletionTimestamp]
+
+
+def is_over_capacity(service: Service, pods: Sequence[Pod]) -> bool:
+    return len(_listed(service, pods)) > ADDRESSES_MAX
 
 
 def slice_labels(service: Service) -> dict[str, str]:
@@ -302,8 +326,8 @@ def plan_slices(
 def endpoint_subsets(service: Service, pods: Sequence[Pod]) -> tuple[EndpointSubset, ...]:
     """The older form: addresses grouped by their ports, ready and not ready apart, sorted."""
     groups: dict[tuple[OldPort, ...], tuple[list[EndpointAddress], list[EndpointAddress]]] = {}
-    count = 0
-    for pod in pods:
+    # When they are too many, those that serve are kept.
+    for pod in sorted(_listed(service, pods), key=lambda p: not is_ready(p))[:ADDRESSES_MAX]:
         ports = tuple(
             OldPort(name=p.name or "", port=p.port or 0, protocol=p.protocol, appProtocol=p.appProtocol)
             for p in pod_ports(service, pod)
@@ -316,11 +340,6 @@ def endpoint_subsets(service: Service, pods: Sequence[Pod]) -> tuple[EndpointSub
             targetRef=_reference(pod),
         )
         usable = service.spec.publishNotReadyAddresses or (is_ready(pod) and not pod.metadata.deletionTimestamp)
-        if pod.metadata.deletionTimestamp and not service.spec.publishNotReadyAddresses:
-            continue
-        if count >= ADDRESSES_MAX:
-            break
-        count += 1
         ready, unready = groups.setdefault(ports, ([], []))
         (ready if usable else unready).append(address)
     return tuple(

@@ -33,6 +33,7 @@ async def test_binds_says_so_and_explains_what_it_cannot(autojump_clock: object)
         (condition,) = [c for c in cluster.get(Pod, "large").status.conditions if c.type == "PodScheduled"]
         assert (condition.status, condition.reason) == ("False", "Unschedulable")
         assert condition.message == "0/1 nodes are available: 1 Insufficient cpu."
+        await cluster.until(lambda: cluster.reasons("fits") == ["Scheduled"])
         (event,) = cluster.recorded("fits")
         assert event.message == "Successfully assigned default/fits to node-0"
 
