@@ -38,9 +38,13 @@ PACKAGES_RUN = [
     *("python3-venv", "python3-dev", "gcc", "libc6-dev", "musl-tools"),
     *("runc", "nftables", "iproute2", "busybox-static", "kmod", "ca-certificates", "golang-github-containers-common"),
 ]
-PACKAGES_TEST = ["docker-registry", "skopeo", "etcd-server", "conntrack", "e2fsprogs", "util-linux", "systemd"]
+PACKAGES_TEST = [
+    *("docker-registry", "skopeo", "etcd-server", "conntrack", "curl", "bind9-dnsutils"),
+    *("e2fsprogs", "util-linux", "systemd"),
+]
 if platform.machine() == "x86_64":  # cgroup v2 whatever this machine mounts; an ARM board has it itself
     PACKAGES_TEST.append("user-mode-linux")
+PACKAGES_TEST_ALL = ["mmdebstrap", *(["qemu-system-x86"] if platform.machine() == "x86_64" else [])]
 PACKAGES_BINARY = [
     "gcc-aarch64-linux-gnu",
     "libc6-dev-arm64-cross",
@@ -286,7 +290,7 @@ COUNTS = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|desel
 
 def command_test(args: argparse.Namespace) -> int:
     need_root("the test suite")
-    setup([*PACKAGES_RUN, *PACKAGES_TEST])
+    setup([*PACKAGES_RUN, *PACKAGES_TEST, *(PACKAGES_TEST_ALL if args.all else ())])
     failed: list[str] = []
     totals = {"passed": 0, "failed": 0, "skipped": 0}
     if not args.folders and lint() != 0:

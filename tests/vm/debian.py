@@ -17,7 +17,17 @@ from tests.vm.machine import ROOT, Report, run_machine, steps_script
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "mount", "util-linux", "procps", "e2fsprogs"),
-    *("python3", "runc", "nftables", "iproute2", "conntrack", "curl", "busybox-static", "ca-certificates"),
+    *(
+        "python3",
+        "runc",
+        "nftables",
+        "iproute2",
+        "conntrack",
+        "curl",
+        "bind9-dnsutils",
+        "busybox-static",
+        "ca-certificates",
+    ),
     *("docker-registry", "skopeo", "golang-github-containers-common"),
 )
 KERNEL_PACKAGE = "linux-image-cloud-amd64"

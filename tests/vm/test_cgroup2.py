@@ -42,3 +42,19 @@ def test_a_node_under_systemd_on_cgroup_v2(tmp_path: Path) -> None:
     """The unit as shipped, examples/hello.yaml, limits, OOM, kill -9, stop and reset."""
     steps = {"v2": ON_V2, "node": pytest_command("-x", "tests/vm/guest/flow_systemd.py")}
     debian.run_steps(steps, tmp_path, seconds_max=3600).check(steps)
+
+
+@needs_machine
+@pytest.mark.long
+def test_the_node_tests_on_cgroup_v2(tmp_path: Path) -> None:
+    """With the parts of the kernel that the user-mode one lacks, and kubectl against a whole node."""
+    slow = "tests/clients/test_kubectl_node.py::test_a_terminal_follows_its_window"  # counts on seconds
+    steps = {
+        "v2": ON_V2,
+        "runtime": pytest_command(RUNTIME),
+        "kubelet": pytest_command("tests/node/kubelet"),
+        "network": pytest_command("tests/node/network", "tests/node/proxy"),
+        "clients": pytest_command("tests/clients/test_kubectl_node.py", "--deselect", slow),
+        "leaks": pytest_command("tests/clients/test_leaks.py", "-m", "not long"),
+    }
+    debian.run_steps(steps, tmp_path, seconds_max=7200).check(steps)

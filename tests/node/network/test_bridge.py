@@ -182,7 +182,9 @@ async def test_stop_with_remove_leaves_the_host_as_it_was(lab: NetLab, tmp_path:
     def picture() -> tuple[str, ...]:
         shown = [
             ("ip", "-o", "link"),
-            ("ip", "-o", "address"),
+            ("ip", "-o", "-4", "address"),
+            # Link-local ones the kernel makes in its own time.
+            ("ip", "-o", "-6", "address", "show", "scope", "global"),
             ("ip", "route"),
             ("nft", "list", "ruleset"),
             ("sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all.send_redirects"),
