@@ -55,6 +55,9 @@ def main(argv: Sequence[str]) -> int:
     if verb == "--version":
         verb, words = "version", ["--client"]
     module = VERBS.get(verb, ("", ""))[0]
+    if not module and verb in VERBS:
+        print(f"error: {verb!r} takes no options before it: edgekube {verb} [OPTIONS]", file=sys.stderr)
+        return USAGE
     if not module:
         print(f"error: unknown command {verb!r}{_like(verb)}; `edgekube --help` lists them", file=sys.stderr)
         return USAGE

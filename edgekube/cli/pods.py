@@ -28,7 +28,7 @@ def pods_behind(api: Api, namespace: str, resource: Resource, obj: Json) -> list
     found = selected(api, namespace, selector)
     if not found:
         raise CliError(f"{kinds.printed_name(resource, obj['metadata']['name'])} has no pods")
-    return sorted(found, key=_rank)
+    return sorted(found, key=rank)
 
 
 def selected(api: Api, namespace: str, selector: str) -> list[Json]:
@@ -54,11 +54,12 @@ def selector_of(resource: Resource, obj: Json) -> str:
     return ",".join(parts)
 
 
-def _rank(pod: Json) -> tuple[int, int, str]:
-    """Running and ready before the rest, then the oldest."""
-    status = pod.get("status") or {}
+def rank(pod: Json) -> tuple[bool, bool, bool, str]:
+    """Running, ready and here to stay before the rest, then the oldest."""
+    status, metadata = pod.get("status") or {}, pod["metadata"]
     ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ())
-    return int(status.get("phase") != "Running"), int(not ready), pod["metadata"].get("creationTimestamp") or ""
+    leaving = "deletionTimestamp" in metadata
+    return status.get("phase") != "Running", leaving, not ready, metadata.get("creationTimestamp") or ""
 
 
 def containers_of(pod: Json, *, every: bool = True) -> list[str]:

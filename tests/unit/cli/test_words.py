@@ -3,6 +3,7 @@
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from edgekube.cli.errors import CliError, UsageError
 from edgekube.cli.generators import GENERATORS
 from edgekube.cli.images import progress, shown_size
 from edgekube.cli.manifests import read
+from edgekube.cli.pods import rank
 from edgekube.cli.portforward import parse_port
 from edgekube.cli.rollout_state import rollout_state
 from edgekube.types.resources import find
@@ -48,6 +50,8 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_verb_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.main(["gte"]) == 2
     assert "unknown command 'gte'" in capsys.readouterr().err
+    assert entry.main(["--socket", "/x", "run", "web"]) == 2
+    assert "'run' takes no options before it: edgekube run" in capsys.readouterr().err
 
 
 def test_no_node_is_said_with_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -229,3 +233,18 @@ def test_no_verb_pays_for_heavy_modules() -> None:
 
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_a_pod_that_leaves_is_nobodys_first_choice() -> None:
+    def made(name: str, *, ready: bool = True, phase: str = "Running", **metadata: str) -> Any:
+        conditions = [{"type": "Ready", "status": str(ready)}]
+        return {"metadata": {"name": name, **metadata}, "status": {"phase": phase, "conditions": conditions}}
+
+    pods = [
+        made("done", phase="Succeeded", creationTimestamp="1"),
+        made("leaves", creationTimestamp="2", deletionTimestamp="9"),
+        made("waits", ready=False, creationTimestamp="3"),
+        made("young", creationTimestamp="5"),
+        made("old", creationTimestamp="4"),
+    ]
+    assert [p["metadata"]["name"] for p in sorted(pods, key=rank)] == ["old", "young", "waits", "leaves", "done"]
