@@ -6,7 +6,7 @@ import msgspec
 
 from edgekube.apiserver.authz import Attributes, Authorizer, Decision
 from edgekube.apiserver.call import Call
-from edgekube.apiserver.request import GROUP_MASTERS, User
+from edgekube.apiserver.request import GROUP_MASTERS, GROUP_NODES, User
 from edgekube.types import status
 from edgekube.types.authentication_v1 import SelfSubjectReviewStatus, UserInfo
 from edgekube.types.authorization_v1 import (
@@ -72,10 +72,16 @@ def _rules(user: User) -> SubjectRulesReviewStatus:
             nonResourceRules=(NonResourceRule(verbs=("*",), nonResourceURLs=("*",)),),
             incomplete=False,
         )
-    urls = ("/api", "/api/*", "/apis", "/apis/*", "/version", "/healthz")
+    paths = ("/api", "/apis", "/openapi")
+    urls = (*(url for path in paths for url in (path, f"{path}/*")), "/version", "/healthz", "/livez", "/readyz")
     reviews = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
+    node = GROUP_NODES in user.groups
     return SubjectRulesReviewStatus(
-        resourceRules=(ResourceRule(verbs=("create",), apiGroups=("authorization.k8s.io",), resources=reviews),),
+        resourceRules=(
+            ResourceRule(verbs=("create",), apiGroups=("authorization.k8s.io",), resources=reviews),
+            ResourceRule(verbs=("create",), apiGroups=("authentication.k8s.io",), resources=("selfsubjectreviews",)),
+        ),
         nonResourceRules=(NonResourceRule(verbs=("get",), nonResourceURLs=urls),),
-        incomplete=True,
+        incomplete=node,
+        evaluationError="what a node may do depends on its pods and is no list of rules" if node else "",
     )
