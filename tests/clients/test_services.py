@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_another_machine_reaches_services(node: LiveNode, namespace: str, image:
     assert field(node, namespace, "pod/hosted", ".status.podIP") == UPLINK
     with neighbour(node) as outside:
         for port, page in ((8088, "here"), (node_port, "here"), (8089, "mapped"), (8077, "hosted")):
-            node.until(f"port {port} answers", lambda p=port: fetch(outside, f"http://{UPLINK}:{p}/"), 15)
+            node.until(f"port {port} answers", partial(fetch, outside, f"http://{UPLINK}:{port}/"), 15)
             assert fetch(outside, f"http://{UPLINK}:{port}/") == page
         assert fetch(outside, f"http://{UPLINK}:{no_port}/") == ""
 
