@@ -17,17 +17,8 @@ from tests.vm.machine import ROOT, Report, run_machine, steps_script
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "mount", "util-linux", "procps", "e2fsprogs"),
-    *(
-        "python3",
-        "runc",
-        "nftables",
-        "iproute2",
-        "conntrack",
-        "curl",
-        "bind9-dnsutils",
-        "busybox-static",
-        "ca-certificates",
-    ),
+    *("python3", "runc", "nftables", "iproute2", "conntrack", "busybox-static", "ca-certificates"),
+    *("curl", "bind9-dnsutils"),
     *("docker-registry", "skopeo", "golang-github-containers-common"),
 )
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
@@ -37,17 +28,7 @@ CACHE = ROOT / "build" / "vm"
 MEMORY_MIB = 2048
 BASE_MIB, CHECKOUT_MIB = 2500, 1200
 # What no test in a machine imports: half of the environment's bytes.
-LEFT_OUT = (
-    "mypy",
-    "mypyc",
-    "nuitka",
-    "kubernetes_validate",
-    "pip",
-    "setuptools",
-    "*__mypyc*.so",
-    "ruff",
-    "__pycache__",
-)
+LEFT_OUT = tuple("mypy mypyc nuitka kubernetes_validate pip setuptools *__mypyc*.so ruff __pycache__".split())
 
 
 def missing() -> str:
