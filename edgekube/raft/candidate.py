@@ -59,6 +59,4 @@ def campaign(raft: "Raft", campaign_type: CampaignType) -> None:
         if member == raft.id:
             raft.after_append.append(Message(response, member, member, term))
         else:
-            raft.msgs.append(
-                Message(request, member, raft.id, term, log.last_term, log.last_index, context=context)
-            )
+            raft.msgs.append(Message(request, member, raft.id, term, log.last_term, log.last_index, context=context))

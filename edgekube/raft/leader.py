@@ -252,7 +252,7 @@ def _read_index(raft: "Raft", message: Message) -> None:
     if len(raft.pending_reads) + len(raft.reads) >= PENDING_READS_MAX:
         raise ProposalDroppedError
     # Before it has committed an entry of its own term a leader does not know what is committed (section 8). That goes
-    # for one that votes alone, too: the commit index it has stored is behind what it had acknowledged before it stopped.
+    # for one that votes alone, too: the commit index it has stored is behind what it acknowledged before it stopped.
     if log.term(log.committed) != raft.term:
         raft.pending_reads.append(message)
         return

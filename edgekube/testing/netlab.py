@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
@@ -20,6 +21,22 @@ T = TypeVar("T")
 LAN = "192.168.77"
 CONNECT_TIMEOUT_S = 4.0
 _counter = iter(range(1 << 30))
+
+
+WORKERS_MAX = 64  # more idle threads than trio keeps after any test here
+
+
+def _bring_workers(fd: int) -> None:
+    """Move trio's idle worker threads into a namespace: one started inside a lab stays there and serves later tests."""
+    together = threading.Barrier(WORKERS_MAX + 1)
+
+    def move() -> None:
+        enter(fd)
+        together.wait(10)
+
+    for _ in range(WORKERS_MAX):
+        trio.lowlevel.start_thread_soon(move, lambda outcome: outcome.unwrap())
+    together.wait(10)
 
 
 class NetLab:
@@ -83,6 +100,7 @@ class NetLab:
                 yield
             finally:
                 enter(back)
+                _bring_workers(back)
         finally:
             os.close(there)
             os.close(back)

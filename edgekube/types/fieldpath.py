@@ -1,7 +1,7 @@
 """Field paths and validation errors, worded as the API words them.
 
-    Path("spec") / "containers" / 0 / "name"           spec.containers[0].name
-    Path("metadata", "labels").key("app.example/x")     metadata.labels[app.example/x]
+Path("spec") / "containers" / 0 / "name"           spec.containers[0].name
+Path("metadata", "labels").key("app.example/x")     metadata.labels[app.example/x]
 """
 
 import json

@@ -33,8 +33,10 @@ def max_len(size_max: int) -> str:
 
 def _regex(message: str, pattern: str, *examples: str) -> str:
     given = " or ".join(f"'{example}', " for example in examples)
-    return f"{message} (e.g. {given}regex used for validation is '{pattern}')" if given else (
-        f"{message} (regex used for validation is '{pattern}')"
+    return (
+        f"{message} (e.g. {given}regex used for validation is '{pattern}')"
+        if given
+        else (f"{message} (regex used for validation is '{pattern}')")
     )
 
 

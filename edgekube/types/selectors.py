@@ -163,7 +163,7 @@ def _requirement(key: str, operator: Operator, values: Iterable[str]) -> Require
 
 
 _TOKEN: Final = re.compile(r"\s*(==|!=|[(),=!<>]|[^\s(),=!<>]+)")
-_SYMBOLS: Final = frozenset("( ) , = == != ! < >".split())  # noqa: SIM905
+_SYMBOLS: Final = frozenset("( ) , = == != ! < >".split())
 _WORDED: Final = {
     "=": Operator.EQUALS,
     "==": Operator.DOUBLE_EQUALS,

@@ -69,9 +69,7 @@ def qualified(group: str, resource: str) -> str:
 
 def _details(resource: str, name: str, causes: Sequence[StatusCause] = (), retry_seconds: int = 0) -> StatusDetails:
     kind, _, group = resource.partition(".")
-    return StatusDetails(
-        name=name, group=group, kind=kind, causes=tuple(causes), retryAfterSeconds=retry_seconds
-    )
+    return StatusDetails(name=name, group=group, kind=kind, causes=tuple(causes), retryAfterSeconds=retry_seconds)
 
 
 def not_found(resource: str, name: str) -> ApiError:
@@ -91,9 +89,7 @@ def already_exists(resource: str, name: str) -> ApiError:
 
 def generate_name_conflict(resource: str, name: str) -> ApiError:
     """409: generateName drew names that were taken."""
-    message = (
-        f'{resource} "{name}" already exists, the server was not able to generate a unique name for the object'
-    )
+    message = f'{resource} "{name}" already exists, the server was not able to generate a unique name for the object'
     return failure(409, "AlreadyExists", message, _details(resource, name, retry_seconds=1))
 
 
@@ -117,8 +113,7 @@ def apply_conflict(conflicts: Sequence[tuple[str, str]]) -> ApiError:
         told = f"{causes[0].message}: {causes[0].field}"
     else:
         told = "\n".join(
-            f"{manager}:\n" + "\n".join(f"- {path}" for path in paths)
-            for manager, paths in sorted(by_manager.items())
+            f"{manager}:\n" + "\n".join(f"- {path}" for path in paths) for manager, paths in sorted(by_manager.items())
         )
     message = f"Apply failed with {len(causes)} {noun}: {told}"
     return failure(409, "Conflict", message, StatusDetails(causes=causes))

@@ -51,6 +51,7 @@ SCALARS: dict[str, str] = {
     PACKAGES["apiextensions_v1"] + "JSONSchemaPropsOrStringArray": "JSONSchemaProps | tuple[str, ...]",
 }
 
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -246,8 +247,10 @@ META_MODULES: dict[str, str] = {
 
 # Hand-written modules beside generated ones, offered through the same package.
 HAND_WRITTEN: dict[str, dict[str, str]] = {
-    "meta_v1": {"table": "Table TableColumnDefinition TableRow TableRowCondition TableOptions PartialObjectMetadata"
-                " PartialObjectMetadataList"},
+    "meta_v1": {
+        "table": "Table TableColumnDefinition TableRow TableRowCondition TableOptions PartialObjectMetadata"
+        " PartialObjectMetadataList"
+    },
 }
 
 MODULES: dict[str, dict[str, str]] = {"core_v1": CORE_MODULES, "meta_v1": META_MODULES}

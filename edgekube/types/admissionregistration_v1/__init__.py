@@ -68,8 +68,7 @@ else:
                 " MutatingAdmissionPolicySpec Mutation"
             ),
             "mutating_admission_policy_binding": (
-                "MutatingAdmissionPolicyBinding MutatingAdmissionPolicyBindingList"
-                " MutatingAdmissionPolicyBindingSpec"
+                "MutatingAdmissionPolicyBinding MutatingAdmissionPolicyBindingList MutatingAdmissionPolicyBindingSpec"
             ),
             "mutating_webhook_configuration": (
                 "MutatingWebhook MutatingWebhookConfiguration MutatingWebhookConfigurationList"

@@ -293,8 +293,7 @@ else:
                 " TCPSocketAction"
             ),
             "reference": (
-                "LocalObjectReference ObjectReference SecretReference TypedLocalObjectReference"
-                " TypedObjectReference"
+                "LocalObjectReference ObjectReference SecretReference TypedLocalObjectReference TypedObjectReference"
             ),
             "replication_controller": (
                 "ReplicationController ReplicationControllerCondition ReplicationControllerList"

@@ -60,9 +60,7 @@ def _client(config: WebhookClientConfig) -> WebhookClientConfig:
 
 
 def _match(match: MatchResources) -> MatchResources:
-    match = fill(
-        match, matchPolicy="Equivalent", namespaceSelector=LabelSelector(), objectSelector=LabelSelector()
-    )
+    match = fill(match, matchPolicy="Equivalent", namespaceSelector=LabelSelector(), objectSelector=LabelSelector())
     return within(match, resourceRules=each(_rule), excludeResourceRules=each(_rule))
 
 
@@ -77,9 +75,7 @@ def validating_binding(obj: ValidatingAdmissionPolicyBinding) -> ValidatingAdmis
 def mutating_policy(obj: MutatingAdmissionPolicy) -> MutatingAdmissionPolicy:
     return within(
         obj,
-        spec=lambda spec: within(
-            fill(spec, failurePolicy="Fail", reinvocationPolicy="Never"), matchConstraints=_match
-        ),
+        spec=lambda spec: within(fill(spec, failurePolicy="Fail", reinvocationPolicy="Never"), matchConstraints=_match),
     )
 
 

@@ -32,9 +32,7 @@ def _job_spec(spec: JobSpec) -> JobSpec:
 def _failure_policy(policy: PodFailurePolicy) -> PodFailurePolicy:
     return within(
         policy,
-        rules=each(
-            lambda rule: within(rule, onPodConditions=each(lambda pattern: fill(pattern, status="True")))
-        ),
+        rules=each(lambda rule: within(rule, onPodConditions=each(lambda pattern: fill(pattern, status="True")))),
     )
 
 
@@ -44,9 +42,7 @@ def cron_job(obj: CronJob) -> CronJob:
 
 
 def _cron_job_spec(spec: CronJobSpec) -> CronJobSpec:
-    spec = fill(
-        spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1
-    )
+    spec = fill(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
     return within(spec, jobTemplate=_job_template)
 
 

@@ -99,9 +99,7 @@ def namespace(obj: Namespace) -> Namespace:
     name = obj.metadata.name
     if not name or obj.metadata.labels.get(NAME_LABEL) == name:
         return obj
-    return within(
-        obj, metadata=lambda meta: within(meta, labels=lambda labels: {**labels, NAME_LABEL: name})
-    )
+    return within(obj, metadata=lambda meta: within(meta, labels=lambda labels: {**labels, NAME_LABEL: name}))
 
 
 def node(obj: Node) -> Node:

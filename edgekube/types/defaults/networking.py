@@ -22,9 +22,7 @@ def _rule(rule: Any) -> Any:
 
 
 def ingress_class(obj: IngressClass) -> IngressClass:
-    return within(
-        obj, spec=lambda spec: within(spec, parameters=lambda parameters: fill(parameters, scope="Cluster"))
-    )
+    return within(obj, spec=lambda spec: within(spec, parameters=lambda parameters: fill(parameters, scope="Cluster")))
 
 
 def endpoint_slice(obj: EndpointSlice) -> EndpointSlice:

@@ -30,6 +30,7 @@ MODE = 0o644
 CERTIFICATE_SECONDS = 86400
 TOKEN_SECONDS = 3600
 
+
 def volume(obj: Volume) -> Volume:
     """A volume with no source at all is an emptyDir."""
     if all(getattr(obj, name) is None for name in obj.__struct_fields__ if name != "name"):

@@ -88,9 +88,7 @@ class Group:
         machine = self.machines[member]
         config = {"election_tick": 10, "heartbeat_tick": 1, **self.settings, **settings}
         generator = random.Random(self.seed * 100 + member)
-        node = RawNode(
-            Config(id=member, storage=machine, random=generator, applied=machine.applied_index, **config)
-        )
+        node = RawNode(Config(id=member, storage=machine, random=generator, applied=machine.applied_index, **config))
         self.nodes[member] = node
         self.work[member], self.apply_work[member] = [], []
         return node

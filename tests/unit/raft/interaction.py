@@ -224,9 +224,7 @@ class Environment:
 
     def report_unreachable(self, case: Case) -> None:
         if len(case.words) != 2:
-            raise CommandError(
-                "must specify exactly two node indexes: node on which to report, and reported node"
-            )
+            raise CommandError("must specify exactly two node indexes: node on which to report, and reported node")
         self.member(case).node.report_unreachable(int(case.words[1]))
 
     def report_snapshot(self, case: Case) -> None:
@@ -306,9 +304,7 @@ class Environment:
     def send_snapshot(self, case: Case) -> None:
         sender, receiver = map(int, case.words)
         member = self.members[sender - 1]
-        message = Message(
-            MSG_SNAP, receiver, sender, member.node.raft.term, snapshot=member.storage.snapshot()
-        )
+        message = Message(MSG_SNAP, receiver, sender, member.node.raft.term, snapshot=member.storage.snapshot())
         self.messages.append(message)
         self.print(describe.message(message))
 

@@ -192,11 +192,7 @@ def test_no_campaign_while_a_committed_change_is_unapplied() -> None:
     group = Group((1, 2, 3))
     group.elect(1)
     follower = group.nodes[2]
-    follower.step(
-        Message(
-            MessageType.MsgApp, 2, 1, 1, 1, 1, 2, (Entry(1, 2, *confchange.encode(ConfChange(ADD, 4))),)
-        )
-    )
+    follower.step(Message(MessageType.MsgApp, 2, 1, 1, 1, 1, 2, (Entry(1, 2, *confchange.encode(ConfChange(ADD, 4))),)))
     follower.campaign()
     assert follower.raft.state is FOLLOWER
     group.settle()
@@ -210,8 +206,8 @@ def test_a_leader_leaves_a_joint_membership_it_inherited() -> None:
     for member in (4, 5):
         group.add(member)
     # The first leader enters the joint membership and is gone before it can leave it.
-    group.keep = lambda message: not any(
-        entry.type == EntryType.CONF_CHANGE_V2 and not entry.data for entry in message.entries
+    group.keep = lambda message: (
+        not any(entry.type == EntryType.CONF_CHANGE_V2 and not entry.data for entry in message.entries)
     )
     group.nodes[1].propose_conf_change(change((ADD, 4), (ADD, 5)))
     group.tick(3)

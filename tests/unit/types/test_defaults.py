@@ -97,7 +97,8 @@ ROWS: list[tuple[str, JSON, JSON]] = [
                         "name": "e",
                         "ephemeral": {
                             "volumeClaimTemplate": {
-                                "metadata": {}, "spec": {"volumeMode": "Filesystem", "resources": {}},
+                                "metadata": {},
+                                "spec": {"volumeMode": "Filesystem", "resources": {}},
                             }
                         },
                     },
@@ -141,8 +142,10 @@ ROWS: list[tuple[str, JSON, JSON]] = [
     ),
     (
         "v1/Service",
-        {"spec": {"type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]},
-         "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}, {"hostname": "h"}]}}},
+        {
+            "spec": {"type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}, {"hostname": "h"}]}},
+        },
         {
             "metadata": {},
             "spec": {
@@ -174,22 +177,33 @@ ROWS: list[tuple[str, JSON, JSON]] = [
     ),
     (
         "v1/LimitRange",
-        {"spec": {"limits": [
-            {"type": "Container", "max": {"cpu": "2"}, "min": {"cpu": "1", "memory": "1Mi"}, "default": {"gpu": "1"}},
-            {"type": "Pod", "max": {"cpu": "2"}},
-        ]}},
+        {
+            "spec": {
+                "limits": [
+                    {
+                        "type": "Container",
+                        "max": {"cpu": "2"},
+                        "min": {"cpu": "1", "memory": "1Mi"},
+                        "default": {"gpu": "1"},
+                    },
+                    {"type": "Pod", "max": {"cpu": "2"}},
+                ]
+            }
+        },
         {
             "metadata": {},
-            "spec": {"limits": [
-                {
-                    "type": "Container",
-                    "max": {"cpu": "2"},
-                    "min": {"cpu": "1", "memory": "1Mi"},
-                    "default": {"gpu": "1", "cpu": "2"},
-                    "defaultRequest": {"gpu": "1", "cpu": "2", "memory": "1Mi"},
-                },
-                {"type": "Pod", "max": {"cpu": "2"}},
-            ]},
+            "spec": {
+                "limits": [
+                    {
+                        "type": "Container",
+                        "max": {"cpu": "2"},
+                        "min": {"cpu": "1", "memory": "1Mi"},
+                        "default": {"gpu": "1", "cpu": "2"},
+                        "defaultRequest": {"gpu": "1", "cpu": "2", "memory": "1Mi"},
+                    },
+                    {"type": "Pod", "max": {"cpu": "2"}},
+                ]
+            },
         },
     ),
     (
@@ -271,15 +285,23 @@ ROWS: list[tuple[str, JSON, JSON]] = [
                 "template": TEMPLATE,
             },
             "status": {
-                "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
+                "currentNumberScheduled": 0,
+                "desiredNumberScheduled": 0,
+                "numberMisscheduled": 0,
+                "numberReady": 0,
             },
         },
     ),
     (
         "batch/v1/Job",
-        {"spec": {"template": GIVEN_TEMPLATE, "podFailurePolicy": {"rules": [
-            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
-        ]}}},
+        {
+            "spec": {
+                "template": GIVEN_TEMPLATE,
+                "podFailurePolicy": {
+                    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]
+                },
+            }
+        },
         {
             "metadata": {"labels": {"a": "b"}},
             "spec": {
@@ -290,9 +312,9 @@ ROWS: list[tuple[str, JSON, JSON]] = [
                 "suspend": False,
                 "podReplacementPolicy": "Failed",
                 "template": TEMPLATE,
-                "podFailurePolicy": {"rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-                ]},
+                "podFailurePolicy": {
+                    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+                },
             },
             "status": {},
         },
@@ -329,8 +351,13 @@ ROWS: list[tuple[str, JSON, JSON]] = [
     ),
     (
         "autoscaling/v2/HorizontalPodAutoscaler",
-        {"spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "K", "name": "n"}, "behavior": {"scaleDown": {
-            "selectPolicy": "Min"}}}},
+        {
+            "spec": {
+                "maxReplicas": 3,
+                "scaleTargetRef": {"kind": "K", "name": "n"},
+                "behavior": {"scaleDown": {"selectPolicy": "Min"}},
+            }
+        },
         {
             "metadata": {},
             "spec": {
@@ -439,9 +466,7 @@ ROWS: list[tuple[str, JSON, JSON]] = [
             "spec": {
                 "attacher": "a",
                 "nodeName": "n",
-                "source": {
-                    "inlineVolumeSpec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"}
-                },
+                "source": {"inlineVolumeSpec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"}},
             },
             "status": {"attached": False},
         },
@@ -471,7 +496,8 @@ ROWS: list[tuple[str, JSON, JSON]] = [
                     "nominalConcurrencyShares": 30,
                     "lendablePercent": 0,
                     "limitResponse": {
-                        "type": "Queue", "queuing": {"queues": 2, "handSize": 8, "queueLengthLimit": 50},
+                        "type": "Queue",
+                        "queuing": {"queues": 2, "handSize": 8, "queueLengthLimit": 50},
                     },
                 },
             },
@@ -573,9 +599,20 @@ ROWS: list[tuple[str, JSON, JSON]] = [
     ),
     (
         "resource.k8s.io/v1/ResourceClaimTemplate",
-        {"spec": {"spec": {"devices": {"requests": [
-            {"name": "r", "firstAvailable": [{"name": "s", "deviceClassName": "c", "allocationMode": "All"}]}
-        ]}}}},
+        {
+            "spec": {
+                "spec": {
+                    "devices": {
+                        "requests": [
+                            {
+                                "name": "r",
+                                "firstAvailable": [{"name": "s", "deviceClassName": "c", "allocationMode": "All"}],
+                            }
+                        ]
+                    }
+                }
+            }
+        },
         {
             "metadata": {},
             "spec": {
@@ -609,9 +646,7 @@ def test_defaults(kind: str, given: JSON, wanted: JSON) -> None:
 
 
 def test_node() -> None:
-    node = codec.decode(
-        registry.class_of("", "v1", "Node"), b'{"status":{"capacity":{"cpu":"2000m"}}}'
-    )
+    node = codec.decode(registry.class_of("", "v1", "Node"), b'{"status":{"capacity":{"cpu":"2000m"}}}')
     assert json.loads(codec.encode(defaults.apply(node)))["status"]["allocatable"] == {"cpu": "2"}
 
 
@@ -636,8 +671,13 @@ def test_kinds_without_defaults_come_back_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("image", "policy"),
     [
-        ("a", "Always"), ("a:latest", "Always"), ("a:1", "IfNotPresent"), ("h:5000/a", "Always"),
-        ("h:5000/a:1", "IfNotPresent"), ("a@sha256:0", "IfNotPresent"), ("a:latest@sha256:0", "Always"),
+        ("a", "Always"),
+        ("a:latest", "Always"),
+        ("a:1", "IfNotPresent"),
+        ("h:5000/a", "Always"),
+        ("h:5000/a:1", "IfNotPresent"),
+        ("a@sha256:0", "IfNotPresent"),
+        ("a:latest@sha256:0", "Always"),
         ("", "IfNotPresent"),
     ],
 )

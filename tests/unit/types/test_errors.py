@@ -16,28 +16,40 @@ SPEC = Path("spec")
         (status.not_found("pods", "x"), 404, "NotFound", 'pods "x" not found'),
         (status.already_exists("deployments.apps", "x"), 409, "AlreadyExists", 'deployments.apps "x" already exists'),
         (
-            status.conflict("pods", "x"), 409, "Conflict",
+            status.conflict("pods", "x"),
+            409,
+            "Conflict",
             'Operation cannot be fulfilled on pods "x": the object has been modified; please apply your changes to the'
             " latest version and try again",
         ),
         (
-            status.forbidden("pods", "x", "no"), 403, "Forbidden", 'pods "x" is forbidden: no',
+            status.forbidden("pods", "x", "no"),
+            403,
+            "Forbidden",
+            'pods "x" is forbidden: no',
         ),
         (status.forbidden("pods", "", "no"), 403, "Forbidden", "pods is forbidden: no"),
         (
-            status.invalid("", "Pod", "x", [fieldpath.required(SPEC / "containers")]), 422, "Invalid",
+            status.invalid("", "Pod", "x", [fieldpath.required(SPEC / "containers")]),
+            422,
+            "Invalid",
             'Pod "x" is invalid: spec.containers: Required value',
         ),
         (
             status.invalid(
-                "apps", "Deployment", "x",
+                "apps",
+                "Deployment",
+                "x",
                 [fieldpath.duplicate(SPEC / "a" / 0, "b"), fieldpath.forbidden(SPEC / "c", "not now")],
             ),
-            422, "Invalid",
+            422,
+            "Invalid",
             'Deployment.apps "x" is invalid: [spec.a[0]: Duplicate value: "b", spec.c: Forbidden: not now]',
         ),
         (
-            status.apply_conflict([('"kubectl" using apps/v1', ".spec.replicas")]), 409, "Conflict",
+            status.apply_conflict([('"kubectl" using apps/v1', ".spec.replicas")]),
+            409,
+            "Conflict",
             'Apply failed with 1 conflict: conflict with "kubectl" using apps/v1: .spec.replicas',
         ),
         (status.expired("too old"), 410, "Expired", "too old"),
@@ -55,7 +67,9 @@ def test_status(error: status.ApiError, code: int, reason: str, message: str) ->
 
 def test_details_tell_group_and_causes() -> None:
     assert json.loads(codec.encode(status.not_found("deployments.apps", "x").status))["details"] == {
-        "name": "x", "group": "apps", "kind": "deployments",
+        "name": "x",
+        "group": "apps",
+        "kind": "deployments",
     }
     error = status.invalid("", "Pod", "x", [fieldpath.invalid(SPEC / "a", 3, "must be less than 2")])
     assert error.status.details is not None
@@ -108,5 +122,5 @@ def test_names() -> None:
 def test_generated_names_fit_a_label() -> None:
     name = names.generate("a" * 100)
     assert len(name) == names.LABEL_MAX
-    assert set(name[-names.SUFFIX_LENGTH:]) <= set(names.SUFFIX_ALPHABET)
+    assert set(name[-names.SUFFIX_LENGTH :]) <= set(names.SUFFIX_ALPHABET)
     assert names.generate("web-", random=lambda alphabet: alphabet[0]) == "web-bbbbb"

@@ -63,7 +63,13 @@ def test_required_fields_are_written_and_optional_ones_vanish() -> None:
         codec.encode(codec.decode(Pod, b'{"status":{"containerStatuses":[{"name":"a"}],"conditions":[{}]}}'))
     )["status"]
     assert status["containerStatuses"][0] == {
-        "name": "a", "ready": False, "restartCount": 0, "image": "", "imageID": "", "state": {}, "lastState": {},
+        "name": "a",
+        "ready": False,
+        "restartCount": 0,
+        "image": "",
+        "imageID": "",
+        "state": {},
+        "lastState": {},
     }
     assert status["conditions"][0] == {"type": "", "status": ""}
 
@@ -117,11 +123,15 @@ def test_what_is_wrong_is_told_with_its_place(body: bytes, message: str) -> None
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["metadata", "spec", "containers", "name", "labels", "limits", "resources", "priority", "x"]),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["metadata", "spec", "containers", "name", "labels", "limits", "resources", "priority", "x"]
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
@@ -176,8 +186,14 @@ def test_values_are_frozen_down_to_the_empty_map() -> None:
         pod.kind = "x"  # type: ignore[misc]
     assert pod.metadata.labels is EMPTY
     for method, arguments in (
-        ("__setitem__", ("a", 1)), ("update", ({"a": 1},)), ("pop", ("a", 0)), ("clear", ()), ("setdefault", ("a", 1)),
-        ("__ior__", ({"a": 1},)), ("__delitem__", ("a",)), ("popitem", ()),
+        ("__setitem__", ("a", 1)),
+        ("update", ({"a": 1},)),
+        ("pop", ("a", 0)),
+        ("clear", ()),
+        ("setdefault", ("a", 1)),
+        ("__ior__", ({"a": 1},)),
+        ("__delitem__", ("a",)),
+        ("popitem", ()),
     ):
         with pytest.raises(TypeError, match="build a new one"):
             getattr(FrozenDict(), method)(*arguments)
@@ -212,9 +228,14 @@ def test_resource_table_matches_the_kinds() -> None:
 @pytest.mark.parametrize(
     ("word", "plurals"),
     [
-        ("po", ["pods"]), ("Deployment", ["deployments.apps"]), ("deploy.v1.apps", ["deployments.apps"]),
-        ("deployments.apps", ["deployments.apps"]), ("deployments.batch", []), ("nothing", []),
-        ("ns", ["namespaces"]), ("ev", ["events", "events.events.k8s.io"]),
+        ("po", ["pods"]),
+        ("Deployment", ["deployments.apps"]),
+        ("deploy.v1.apps", ["deployments.apps"]),
+        ("deployments.apps", ["deployments.apps"]),
+        ("deployments.batch", []),
+        ("nothing", []),
+        ("ns", ["namespaces"]),
+        ("ev", ["events", "events.events.k8s.io"]),
     ],
 )
 def test_what_a_person_means(word: str, plurals: list[str]) -> None:
@@ -223,7 +244,10 @@ def test_what_a_person_means(word: str, plurals: list[str]) -> None:
 
 def test_table_and_status_encode_as_clients_expect() -> None:
     assert json.loads(codec.encode(registry_table())) == {
-        "kind": "Table", "metadata": {}, "columnDefinitions": [], "rows": [],
+        "kind": "Table",
+        "metadata": {},
+        "columnDefinitions": [],
+        "rows": [],
     }
     assert json.loads(codec.encode(Status(status="Success"))) == {"metadata": {}, "status": "Success"}
 

@@ -21,8 +21,11 @@ def test_times_round_trip(seconds: int) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("1970-01-01T00:00:00Z", 0), ("2006-01-02T15:04:05+07:00", 1136189045), ("1970-01-01T00:00:00.5Z", 0.5),
-        ("1969-12-31T23:00:00-01:00", 0), ("1970-01-01t00:00:00.123456789z", 0.123456),
+        ("1970-01-01T00:00:00Z", 0),
+        ("2006-01-02T15:04:05+07:00", 1136189045),
+        ("1970-01-01T00:00:00.5Z", 0.5),
+        ("1969-12-31T23:00:00-01:00", 0),
+        ("1970-01-01t00:00:00.123456789z", 0.123456),
     ],
 )
 def test_parse_time(text: str, seconds: float) -> None:
@@ -131,7 +134,8 @@ def test_openapi_v3_is_closed(schemas: schema.Schemas) -> None:
     spec = found["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"]
     assert spec["allOf"] == [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"}]
     assert found["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]["oneOf"] == [
-        {"type": "integer"}, {"type": "string"},
+        {"type": "integer"},
+        {"type": "string"},
     ]
 
 
