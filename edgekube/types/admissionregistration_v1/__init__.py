@@ -68,7 +68,8 @@ else:
                 " MutatingAdmissionPolicySpec Mutation"
             ),
             "mutating_admission_policy_binding": (
-                "MutatingAdmissionPolicyBinding MutatingAdmissionPolicyBindingList MutatingAdmissionPolicyBindingSpec"
+                "MutatingAdmissionPolicyBinding MutatingAdmissionPolicyBindingList"
+                " MutatingAdmissionPolicyBindingSpec"
             ),
             "mutating_webhook_configuration": (
                 "MutatingWebhook MutatingWebhookConfiguration MutatingWebhookConfigurationList"

@@ -293,7 +293,8 @@ else:
                 " TCPSocketAction"
             ),
             "reference": (
-                "LocalObjectReference ObjectReference SecretReference TypedLocalObjectReference TypedObjectReference"
+                "LocalObjectReference ObjectReference SecretReference TypedLocalObjectReference"
+                " TypedObjectReference"
             ),
             "replication_controller": (
                 "ReplicationController ReplicationControllerCondition ReplicationControllerList"
