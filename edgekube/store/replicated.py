@@ -671,8 +671,9 @@ class ReplicatedStore(KeptState):
             write = in_flight.own_at(entry.index, entry.term)
             self._apply_one(entry, write, now, published)
         self._applied_some(published)
-        self._applied_lot.unpark_all()
-        if self.revision != self._compared_revision:
+        if self._applied_lot:
+            self._applied_lot.unpark_all()
+        if self._compare_lot and self._state.revision != self._compared_revision and not self._node.is_alone:
             self._compare_lot.unpark()
 
     def _apply_one(self, entry: Entry, write: Write | None, now: float, published: list[Applied]) -> None:
@@ -985,8 +986,6 @@ class ReplicatedStore(KeptState):
         """Task: a while after something has changed, ask the leader whether it has come to the same state."""
         while True:
             await self._compare_lot.park()
-            if self._node.is_alone:
-                continue
             await trio.sleep(COMPARE_AFTER_S)
             lead = self._node.lead
             if lead in (0, self._member):

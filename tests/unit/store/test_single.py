@@ -1,4 +1,4 @@
-"""The one-member store on files: restarts, fencing, limits, failures, backup."""
+"""A member alone on files, with either engine: restarts, fencing, limits, failures, backup."""
 
 import errno
 import os
@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from edgekube.raft.messages import ConfState, HardState
+from edgekube.raft.wal import Wal
 from edgekube.raft.walfiles import LogFolder
 from edgekube.store.api import (
     Compacted,
@@ -22,16 +23,35 @@ from edgekube.store.api import (
 )
 from edgekube.store.backup import REVISION_BUMP, BackupDamaged, backup, finish_restore, restore
 from edgekube.store.disk import Disk, StoreCorrupt, StoreFailed
-from edgekube.store.single import Limits, SingleStore, open_store
+from edgekube.store.limits import Limits
+from edgekube.store.replicated import ReplicatedStore
+from edgekube.store.replicated import open_store as open_group_of_one
+from edgekube.store.single import Limits as SingleLimits
+from edgekube.store.single import SingleStore
+from edgekube.store.single import open_store as open_single
 
 SMALL = Limits(segment_size=16384, history_size_max=20_000, history_count_max=50)
+AnyStore = SingleStore | ReplicatedStore
+opened = [open_single]
 
 
-def at(path: Path, limits: Limits | None = SMALL) -> "trio.abc.AsyncResource":
-    return open_store(path / "data", path / "run", limits=limits)  # type: ignore[return-value]
+@pytest.fixture(autouse=True, params=[open_single, open_group_of_one], ids=["single", "replicated"])
+def _engine(request: pytest.FixtureRequest) -> None:
+    opened[0] = request.param
 
 
-async def fill(store: SingleStore, count: int, size: int = 100, first: int = 0) -> None:
+def at(path: Path, limits: Limits | None = SMALL, *, run: str = "run") -> "trio.abc.AsyncResource":
+    if opened[0] is open_single and limits is not None:
+        known = {name: getattr(limits, name) for name in SingleLimits.__struct_fields__}
+        return open_single(path / "data", path / run, limits=SingleLimits(**known))  # type: ignore[return-value]
+    return opened[0](path / "data", path / run, limits=limits)  # type: ignore[return-value, arg-type]
+
+
+def log_of(store: AnyStore) -> Wal:
+    return store._wal if isinstance(store, SingleStore) else store._log  # type: ignore[return-value]
+
+
+async def fill(store: AnyStore, count: int, size: int = 100, first: int = 0) -> None:
     for n in range(first, first + count):
         await store.txn([], [Put(b"/k/%04d" % n, bytes(size))])
 
@@ -185,13 +205,14 @@ async def test_no_space_for_the_log_makes_it_read_only_and_back(
 async def test_a_second_process_is_refused(tmp_path: Path) -> None:
     async with at(tmp_path):
         with pytest.raises(StoreError, match="in use"):
-            async with open_store(tmp_path / "data", tmp_path / "other"):
+            async with at(tmp_path, run="other"):
                 pass
 
 
 async def test_a_store_of_several_members_is_not_opened_alone(tmp_path: Path) -> None:
     async with at(tmp_path) as store:
-        await store._wal.sync(store._wal.append((), HardState(9, 1, 0), ConfState(voters=(1, 2, 3))))
+        log = log_of(store)
+        await log.sync(log.append((), HardState(9, 1, 0), ConfState(voters=(1, 2, 3))))
     with pytest.raises(StoreCorrupt, match="members"):
         async with at(tmp_path):
             pass
@@ -285,3 +306,11 @@ async def test_an_interrupted_restore_is_finished(tmp_path: Path) -> None:
         assert store.revision > REVISION_BUMP
     assert (data / "store.old").exists()
     finish_restore(data)
+
+
+async def test_either_engine_goes_on_with_the_others_files(tmp_path: Path) -> None:
+    for n, engine in enumerate([open_single, open_group_of_one, open_single, open_group_of_one]):
+        async with engine(tmp_path / "data", tmp_path / "run") as store:
+            assert store.revision == 1 + 5 * n
+            assert store.term == n + 1
+            await fill(store, 5)
