@@ -5,6 +5,7 @@ sudo python3 build.py run      set up, start a node, deploy examples/hello.yaml,
 sudo python3 build.py test     set up, run the test suite (the gate); --all adds the long tests
 sudo python3 build.py setup    apt packages, .venv from requirements.lock, native code, demo image; idempotent
 python3 build.py types         regenerate edgekube/types from the pinned schema package
+python3 build.py soak [SEED]   simulation seeds until stopped; prints those that fail, and what they come down to
 python3 build.py lint          ruff, mypy --strict, import contracts
 python3 build.py lock          resolve pyproject.toml into requirements.lock
 python3 build.py binary --target x86_64|aarch64     one Nuitka file in dist/
@@ -388,6 +389,10 @@ def command_binary(args: argparse.Namespace) -> int:
     return 0
 
 
+def command_soak(args: argparse.Namespace) -> int:
+    return subprocess.run([PYTHON, "-m", "edgekube.testing.sim_soak", *args.rest], cwd=ROOT).returncode
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -404,6 +409,9 @@ def main() -> int:
     tester.set_defaults(call=command_test)
     commands.add_parser("types").set_defaults(call=command_types)
     commands.add_parser("lint").set_defaults(call=command_lint)
+    soak = commands.add_parser("soak")
+    soak.add_argument("rest", nargs=argparse.REMAINDER, help="the first seed, and --count")
+    soak.set_defaults(call=command_soak)
     commands.add_parser("lock").set_defaults(call=command_lock)
     binary = commands.add_parser("binary")
     binary.add_argument("--target", choices=["x86_64", "aarch64"], default=platform.machine())

@@ -5,6 +5,7 @@ at an index and what applying it gave. Whoever contradicts the record raises `Si
 """
 
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -161,6 +162,39 @@ class Checks:
             self.revisions.append(event.revision)
         self.revision = applied.revision
         self.states[applied.revision] = state
+
+    def handed(self, start: bytes, end: bytes, after: int, batch: Sequence[Event]) -> int:
+        """What a watch of [start, end) was handed after a revision: no gap, no duplicate, in order, whole transactions.
+
+        Returns the revision it has reached.
+        """
+        events = self.events
+        place = bisect_right(self.revisions, after)
+        for event in batch:
+            while place < len(events) and not start <= events[place].key < end:
+                place += 1
+            if place == len(events) or events[place] != event:
+                due = events[place] if place < len(events) else None
+                raise SimulationFailed(f"a watch after {after} was handed {event} where {due} was due")
+            place += 1
+        if not batch:
+            return after
+        after = batch[-1].revision
+        while place < len(events) and events[place].revision == after:
+            if start <= events[place].key < end:
+                raise SimulationFailed(f"a watch was handed half of the transaction at {after}")
+            place += 1
+        return after
+
+    def progressed(self, start: bytes, end: bytes, after: int, progress: int) -> None:
+        """What a watch that was handed everything up to `after` says of its progress."""
+        if not after <= progress <= self.revision:
+            raise SimulationFailed(
+                f"the progress of a watch is {progress}; it was handed {after}, the store is at {self.revision}"
+            )
+        for event in self.events[bisect_right(self.revisions, after) : bisect_right(self.revisions, progress)]:
+            if start <= event.key < end:
+                raise SimulationFailed(f"the progress of a watch is {progress}, and it was not handed {event}")
 
     def contents(self, member: int, revision: int, found: Contents) -> None:
         """What a member holds at a revision, whole: after a restart, a snapshot, at the end."""

@@ -4,7 +4,6 @@ Clients keep the history that is judged at the end; watchers check every batch a
 """
 
 import random
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
@@ -313,34 +312,15 @@ class Watcher:
 
     def _check(self, batch: Sequence[Any]) -> None:
         """No gap, no duplicate, in order, whole transactions."""
-        checks = self._checks
         watch = self._watch
         assert watch is not None
-        place = bisect_right(checks.revisions, self.after)
-        for event in batch:
-            while place < len(checks.events) and not self._start <= checks.events[place].key < self._end:
-                place += 1
-            if place == len(checks.events) or checks.events[place] != event:
-                due = checks.events[place] if place < len(checks.events) else None
-                raise SimulationFailed(f"a watch after {self.after} was handed {event} where {due} was due")
-            place += 1
-        if batch:
-            self.seen += len(batch)
-            self.after = batch[-1].revision
-            while place < len(checks.events) and checks.events[place].revision == self.after:
-                if self._start <= checks.events[place].key < self._end:
-                    raise SimulationFailed(f"a watch was handed half of the transaction at {self.after}")
-                place += 1
+        self.after = self._checks.handed(self._start, self._end, self.after, batch)
+        self.seen += len(batch)
         progress = watch.progress
-        if progress < self._progress or progress < self.after or progress > checks.revision:
-            raise SimulationFailed(
-                f"the progress of a watch went from {self._progress} to {progress}; it was handed {self.after}, the "
-                f"store is at {checks.revision}"
-            )
+        if progress < self._progress:
+            raise SimulationFailed(f"the progress of a watch went from {self._progress} back to {progress}")
         self._progress = progress
-        due_event = next((event for event in checks.events[place:] if self._start <= event.key < self._end), None)
-        if due_event is not None and due_event.revision <= progress:
-            raise SimulationFailed(f"the progress of a watch is {progress}, and it was not handed {due_event}")
+        self._checks.progressed(self._start, self._end, self.after, progress)
 
     def close(self) -> None:
         """Stop watching here."""

@@ -13,7 +13,6 @@ import msgspec
 from edgekube.raft.confchange import ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2
 from edgekube.raft.errors import ProposalDroppedError, RaftProtocolError
 from edgekube.raft.messages import ConfState
-from edgekube.raft.roles import CampaignType
 from edgekube.raft.tracker import Membership
 from edgekube.store import command as commands
 from edgekube.store.api import Put
@@ -22,8 +21,9 @@ from edgekube.testing import sim_machine
 from edgekube.testing.linearizability import Operation, Undecided, check
 from edgekube.testing.sim_checks import Checks
 from edgekube.testing.sim_clients import KEYS, Client, Group, Watcher
+from edgekube.testing.sim_faults import Faults
 from edgekube.testing.sim_member import Member
-from edgekube.testing.sim_plan import Fault, Plan
+from edgekube.testing.sim_plan import Plan
 from edgekube.testing.sim_storage import FIRST_INDEX
 from edgekube.testing.sim_world import Network, SimulationFailed, World
 
@@ -47,7 +47,7 @@ class Report(msgspec.Struct, frozen=True):
     trace: tuple[str, ...]
 
 
-class Simulation:
+class Simulation(Faults[Member]):
     """The state of one run; use `run`."""
 
     def __init__(self, plan: Plan, make: Callable[..., Member] = Member) -> None:
@@ -98,97 +98,6 @@ class Simulation:
         for watcher in self.watchers:
             watcher.published(member)
 
-    def leader(self) -> Member | None:
-        """The leader of the highest term."""
-        leaders = [member for member in self.group.up() if member.leads]
-        return max(leaders, key=lambda member: member.node.raft.term if member.node else 0, default=None)
-
-    # -- faults
-
-    def strike(self, fault: Fault) -> None:
-        """Let a fault happen."""
-        self.world.note(0, int(fault.at))
-        up = self.group.up()
-        if up:
-            getattr(self, "_" + fault.kind.replace("-", "_"))(up, *fault.chances)
-
-    def _cut(self, links: list[tuple[int, int]], span: float) -> None:
-        for link in links:
-            self.network.cut(*link)
-
-        def mend() -> None:
-            for link in links:
-                if self.network.is_cut(*link):
-                    self.network.mend(*link)
-
-        self.world.after(span, mend)
-
-    def _both(self, left: list[int], right: list[int]) -> list[tuple[int, int]]:
-        return [link for a in left for b in right for link in ((a, b), (b, a))]
-
-    def _split(self, up: list[Member], where: float, seed: float, span: float) -> None:
-        numbers = list(self.members)
-        random.Random(seed).shuffle(numbers)
-        place = 1 + int(where * (len(numbers) - 1))
-        self._cut(self._both(numbers[:place], numbers[place:]), 200 + span * 2500)
-
-    def _isolate(self, up: list[Member], whom: float, how: float, span: float) -> None:
-        leader = self.leader()
-        victim = leader if leader is not None and how < 0.5 else up[int(whom * len(up))]
-        self._cut(self._both([victim.id], [n for n in self.members if n != victim.id]), 200 + span * 2500)
-
-    def _one_way(self, up: list[Member], whom: float, how: float, span: float) -> None:
-        leader = self.leader()
-        victim = leader if leader is not None and how < 0.3 else up[int(whom * len(up))]
-        others = [n for n in self.members if n != victim.id]
-        deaf = int(how * 1000) % 2
-        self._cut([(n, victim.id) if deaf else (victim.id, n) for n in others], 200 + span * 2500)
-
-    def _bridge(self, up: list[Member], where: float, seed: float, span: float) -> None:
-        numbers = list(self.members)
-        random.Random(seed).shuffle(numbers)
-        half = (len(numbers) - 1) // 2
-        self._cut(self._both(numbers[1 : 1 + half], numbers[1 + half :]), 300 + span * 2500)
-
-    def _flap(self, up: list[Member], whom: float, how: float, span: float) -> None:
-        victim = up[int(whom * len(up))].id
-        others = [n for n in self.members if n != victim]
-        links = self._both([victim], others) if how < 0.5 else [(victim, n) for n in others]
-        for n in range(3 + int(span * 8)):
-            self.world.after(n * (40 + how * 400), lambda: self._cut(links, 20 + how * 200))
-
-    def _storm(self, up: list[Member], loss: float, delay: float, span: float) -> None:
-        network = self.network
-        before = network.loss, network.repeat, network.delay_max
-        network.loss, network.repeat = max(network.loss, loss * 0.5), max(network.repeat, 0.2)
-        network.delay_max = max(network.delay_max, delay * 100)
-
-        def calm() -> None:
-            network.loss, network.repeat, network.delay_max = before
-
-        self.world.after(100 + span * 1500, calm)
-
-    def _crash(self, up: list[Member], whom: float, how: float, span: float) -> None:
-        leader = self.leader()
-        victim = leader if leader is not None and how < 0.4 else up[int(whom * len(up))]
-        self.crash(victim, 20 + span * span * 2000)
-
-    def crash(self, victim: Member, pause: float) -> None:
-        """Crash a member; it comes back after a while."""
-        victim.crash()
-
-        def back() -> None:
-            if not victim.is_up and not victim.removed:
-                victim.start()
-
-        self.world.after(pause, back)
-
-    def _crash_many(self, up: list[Member], share: float, seed: float, span: float) -> None:
-        count = len(up) if share > 0.6 else 1 + int(share * len(up))
-        generator = random.Random(seed)
-        for victim in generator.sample(up, count):
-            self.crash(victim, 20 + generator.random() * span * 1500)
-
     def _stall(self, up: list[Member], whom: float, how: float, span: float) -> None:
         leader = self.leader()
         victim = leader if leader is not None and how < 0.5 else up[int(whom * len(up))]
@@ -196,24 +105,6 @@ class Simulation:
 
     def _jump(self, up: list[Member], whom: float, how: float, span: float) -> None:
         up[int(whom * len(up))].jump(1 + int(span * 30))
-
-    def _slow_disk(self, up: list[Member], whom: float, how: float, span: float) -> None:
-        victim = up[int(whom * len(up))]
-        victim.disk_factor = 3 + how * 40
-
-        def well() -> None:
-            victim.disk_factor = 1.0
-
-        self.world.after(200 + span * 2000, well)
-
-    def _full_disk(self, up: list[Member], whom: float, how: float, span: float) -> None:
-        victim = up[int(whom * len(up))]
-        victim.disk_full = True
-
-        def freed() -> None:
-            victim.disk_full = False
-
-        self.world.after(200 + span * 2000, freed)
 
     def _rot(self, up: list[Member], whom: float, how: float, span: float) -> None:
         """Only where the rest can go on without it for ever."""
@@ -243,45 +134,6 @@ class Simulation:
         if member.node is not None and self.world.now >= member.stalled_until:
             member.node.campaign()
             member.pump()
-
-    def _contest(self, up: list[Member], whom: float, seed: float, span: float) -> None:
-        """Without a leader, two candidates a little apart, and quick restarts of those who vote meanwhile."""
-        generator = random.Random(seed)
-        leader = self.leader()
-        if leader is not None:
-            self.crash(leader, 300)
-        others = [member for member in up if member is not leader]
-        generator.shuffle(others)
-        apart = self.plan.disk + self.plan.delay_max
-        for place, member in enumerate(others):
-            if place < 2:
-                self.world.after(place * apart * 2 * span, lambda member=member: self.stand(member))  # type: ignore[misc]
-            else:
-                delay = apart * 3 * generator.random()
-                self.world.after(delay, lambda member=member: self.crash(member, 1))  # type: ignore[misc]
-
-    def stand(self, member: Member) -> None:
-        """Let a member stand for election, without asking first whether it could win."""
-        if member.node is not None and self.world.now >= member.stalled_until:
-            member.node.raft.hup(CampaignType.TRANSFER)
-            member.pump()
-
-    def _churn(self, up: list[Member], whom: float, seed: float, span: float) -> None:
-        generator = random.Random(seed)
-        for n in range(2 + int(span * 8)):
-            self.world.after(n * (50 + 250 * whom), lambda: self._lose_leader(generator))
-
-    def _lose_leader(self, generator: random.Random) -> None:
-        leader = self.leader()
-        if leader is None:
-            return
-        others = [member for member in self.group.up() if member is not leader]
-        if generator.random() < 0.5:
-            self.crash(leader, 10 + generator.random() * 300)
-        else:
-            self._cut(self._both([leader.id], [member.id for member in others]), 50 + generator.random() * 300)
-        if others and generator.random() < 0.7:
-            self.stand(generator.choice(others))
 
     def _upgrade(self, up: list[Member], whom: float, how: float, span: float) -> None:
         """One more member restarts with the next version; with the last of them its commands may be written."""
@@ -391,11 +243,8 @@ class Simulation:
         """No more faults; whoever is a member and has a disk comes back."""
         for client in self.clients:
             client.stopped = True
-        self.network.mend_all()
+        self.mend_world()
         for member in self.members.values():
-            member.disk_full = False
-            member.disk_factor = 1.0
-            member.stalled_until = min(member.stalled_until, self.world.now)
             if not member.is_up and not member.removed:
                 member.start()
 

@@ -26,7 +26,7 @@ from edgekube.raft.messages import (
     encode_message,
 )
 from edgekube.raft.rawnode import RawNode, Ready
-from edgekube.raft.roles import LEADER
+from edgekube.raft.roles import LEADER, CampaignType
 from edgekube.raft.tracker import Membership
 from edgekube.store.api import KeyValue, StoreError
 from edgekube.store.state import Outcome, StateMachine
@@ -85,6 +85,17 @@ class Member:
     def leads(self) -> bool:
         """Whether it believes to lead."""
         return self.node is not None and self.node.raft.state is LEADER
+
+    @property
+    def term(self) -> int:
+        """Its term."""
+        return self.node.raft.term if self.node is not None else 0
+
+    def stand(self) -> None:
+        """Stand for election, without asking first whether it could win."""
+        if self.node is not None and self.world.now >= self.stalled_until:
+            self.node.raft.hup(CampaignType.TRANSFER)
+            self.pump()
 
     def start(self) -> None:
         """Start from what is on disk."""
@@ -431,11 +442,13 @@ class Member:
         for entry in entries:
             outcome: Outcome | None = None
             if entry.type != EntryType.NORMAL:
-                machine.skip(entry.index, entry.term)
+                # The core may ask for a snapshot meanwhile: index and membership must belong together.
                 try:
-                    self.storage.conf_state = self.change_membership(entry)
+                    state = self.change_membership(entry)
                 except ConfChangeError:
-                    pass
+                    state = self.storage.conf_state
+                machine.skip(entry.index, entry.term)
+                self.storage.conf_state = state
             elif not entry.data:
                 machine.skip(entry.index, entry.term)
             else:

@@ -79,8 +79,9 @@ def make_plan(seed: int) -> Plan:
     duration = rng.choice((4_000.0, 8_000.0, 8_000.0, 16_000.0))
     lease = rng.random() < 0.1
     if lease:
-        # A lease counts on clocks that run equally fast.
-        kinds = [kind for kind in kinds if kind not in ("stall", "jump")]
+        # A lease counts on clocks that run equally fast, and on candidates that ask first unless their leader sent
+        # them.
+        kinds = [kind for kind in kinds if kind not in ("stall", "jump", "contest", "churn")]
     count = rng.randrange(int(duration / 400)) if kinds else 0
     weights = [FAULTS[kind] for kind in kinds]
     faults = tuple(
