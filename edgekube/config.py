@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from edgekube.types import names, nodelabels
+
 DATA_DIR = Path("/var/lib/edgekube")
 RUN_DIR = Path("/run/edgekube")
 CONFIG_FILE = Path("/etc/edgekube/config.yaml")
@@ -188,6 +190,13 @@ def complete(config: NodeConfig) -> NodeConfig:
         ipaddress.ip_address(address)
     except ValueError:
         raise ConfigFailure(f"node-ip {address!r} is not an address") from None
+    for text in config.node_label:
+        key, equals, value = text.partition("=")
+        wrong = ["it must be key=value"] if not equals else [*names.qualified_name(key), *names.label_value(value)]
+        if nodelabels.reserved(key):
+            wrong.append("a node may not give itself labels of kubernetes.io: label it with `edgekube label node`")
+        if wrong:
+            raise ConfigFailure(f"node-label {text!r}: {wrong[0]}")
     unknown = set(config.disable) - {"dns", "proxy", "cloud"}
     if unknown:
         raise ConfigFailure(f"disable: no such role: {', '.join(sorted(unknown))}; there are dns, proxy and cloud")

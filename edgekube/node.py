@@ -25,7 +25,7 @@ from edgekube.apiserver.catalog import served_versions
 from edgekube.apiserver.kubeconfig import admin_kubeconfig
 from edgekube.apiserver.openapi import OpenApi
 from edgekube.apiserver.registry import Registry, RegistryConfig
-from edgekube.apiserver.request import GROUP_MASTERS, User
+from edgekube.apiserver.request import GROUP_MASTERS, GROUP_NODES, User
 from edgekube.apiserver.resources import RESOURCES
 from edgekube.apiserver.server import ApiFront
 from edgekube.apiserver.tokens import ServiceAccountTokens
@@ -76,6 +76,11 @@ def account(name: str) -> User:
     """A controller's own ServiceAccount identity (--use-service-account-credentials)."""
     groups = (GROUP_MASTERS, "system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
     return User(f"system:serviceaccount:kube-system:{name}", groups)
+
+
+def kubelet_of(node: str) -> User:
+    """A kubelet's identity: no master, so that the node's rules hold for this process's own, too."""
+    return User(f"system:node:{node}", (GROUP_NODES, "system:authenticated"))
 
 
 class Node:
@@ -147,7 +152,7 @@ class Node:
                 mtu=settings.mtu,
             )
             kubelet = Kubelet(
-                client=registry.client(control_plane(f"node:{settings.node_name}")),
+                client=registry.client(kubelet_of(settings.node_name)),
                 runtime=engine,
                 network=network,
                 config=self._kubelet_config(),
@@ -272,6 +277,7 @@ class Node:
             api_addresses=(self.settings.node_ip,),
             api_port=self.settings.listen_address[1],
             kubernetes_service_ip=str(service_cidr[1]),
+            servers=(self.settings.node_name,),
             clock_plausible=lambda: self.clock.plausible,
         )
         await controllers.run(client_for=client, config=made, task_status=task_status)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edgekube.apiserver import codec, subresources
 from edgekube.apiserver.authz import Attributes
 from edgekube.apiserver.call import Call, Written
-from edgekube.apiserver.request import User
+from edgekube.apiserver.request import GROUP_NODES, User
 from edgekube.apiserver.resources import Resource, lookup, of_class, storage_of
 from edgekube.apiserver.selection import selection
 from edgekube.apiserver.views import convert_json
@@ -31,7 +31,7 @@ class InProcessClient:
         self._registry = registry
         self._user = user
         self._term = term
-        self._manager = user.name.rpartition(":")[2] if user.name.startswith("system:") else user.name
+        self._manager = _field_manager(user)
 
     @property
     def user(self) -> str:
@@ -214,3 +214,10 @@ class InProcessClient:
                 found: T = held
                 return found
         return types_codec.decode(cls, self._json(res, json))
+
+
+def _field_manager(user: User) -> str:
+    """Whose name stands in managedFields: the program's, as if it had come by HTTP."""
+    if GROUP_NODES in user.groups:
+        return "kubelet"
+    return user.name.rpartition(":")[2] if user.name.startswith("system:") else user.name

@@ -1,6 +1,6 @@
 """The controller manager as a role: makes every controller and runs them in one nursery."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 import msgspec
@@ -20,6 +20,7 @@ from edgekube.controllers.namespace import NamespaceController
 from edgekube.controllers.nodelifecycle import NodeLifecycleController
 from edgekube.controllers.podgc import PodGarbageController
 from edgekube.controllers.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
+from edgekube.controllers.serverlabel import ServerLabelController
 from edgekube.controllers.serviceaccount import ServiceAccountController
 from edgekube.controllers.statefulset import StatefulSetController
 from edgekube.controllers.tainteviction import TaintEvictionController
@@ -27,13 +28,14 @@ from edgekube.controllers.ttl import TTLController
 
 
 class ControllersConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What controllers are told. `now` is cluster time, aware UTC; `ca_bundle` is PEM text."""
+    """What controllers are told. `now` is cluster time, aware UTC; `ca_bundle` is PEM text; `servers` name nodes."""
 
     now: Callable[[], datetime]
     ca_bundle: str
     api_addresses: Sequence[str]
     api_port: int
     kubernetes_service_ip: str
+    servers: Collection[str]
     clock_plausible: Callable[[], bool]
 
 
@@ -79,6 +81,7 @@ async def run(
         add(PodGarbageController, "pod-garbage-collector")
         add(TTLController, "ttl-after-finished-controller")
         add(NodeLifecycleController, "node-controller")
+        add(lambda c: ServerLabelController(c, config.servers), ServerLabelController.name)
         add(TaintEvictionController, "taint-eviction-controller")
         add(NamespaceController, "namespace-controller")
         nursery.start_soon(GarbageCollector(client_for(GarbageCollector.name)).run)

@@ -199,7 +199,6 @@ class NodeRecord:
             "kubernetes.io/arch": self._machine.architecture,
             "kubernetes.io/os": "linux",
             "kubernetes.io/hostname": self._config.node_name,
-            "node-role.kubernetes.io/control-plane": "true",
             **dict(self._config.labels),
         }
 

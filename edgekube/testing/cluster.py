@@ -129,6 +129,7 @@ class FakeCluster:
             api_addresses=("192.0.2.250",),
             api_port=6443,
             kubernetes_service_ip="10.43.0.1",
+            servers=("server",),
             clock_plausible=lambda: self.clock_plausible,
         )
         scope = trio.CancelScope()

@@ -54,6 +54,10 @@ def test_a_node_without_a_network_is_its_own(tmp_path: Path, monkeypatch: pytest
         ("", ["--node-name", "Not/a/name"], "DNS name"),
         ("", ["--node-ip", "here"], "not an address"),
         ("", ["--disable", "kubelet"], "no such role"),
+        ("", ["--node-label", "zone"], "key=value"),
+        ("", ["--node-label", "a b=c"], "qualified name|alphanumeric"),
+        ("", ["--node-label", "zone=a b"], "label must|alphanumeric"),
+        ("", ["--node-label", "node-role.kubernetes.io/worker=true"], "may not give itself"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: list[str], says: str) -> None:

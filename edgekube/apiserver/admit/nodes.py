@@ -6,19 +6,9 @@ from edgekube.apiserver.admit.pods import MIRROR_ANNOTATION
 from edgekube.apiserver.authz import NODE_PREFIX
 from edgekube.apiserver.call import Call
 from edgekube.apiserver.request import GROUP_NODES
-from edgekube.types import status
+from edgekube.types import nodelabels, status
 
 Obj = dict[str, Any]
-
-_OWN_LABELS = frozenset(
-    {
-        "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "node.kubernetes.io/instance-type",
-        "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/os", "beta.kubernetes.io/instance-type", "failure-domain.beta.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-    }
-)  # fmt: skip
-_OWN_PREFIXES = ("kubelet.kubernetes.io", "node.kubernetes.io")
 
 
 def check(call: Call, new: Obj | None, old: Obj | None) -> None:
@@ -72,7 +62,7 @@ def _node(call: Call, new: Obj, old: Obj | None, node: str) -> None:
     before = (old or {}).get("metadata", {}).get("labels") or {}
     after = new["metadata"].get("labels") or {}
     changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-    refused = [key for key in changed if _reserved(key)]
+    refused = [key for key in changed if nodelabels.reserved(key)]
     if refused:
         raise status.forbidden("nodes", node, f"is not allowed to modify labels: {', '.join(refused)}")
     if old is not None and not call.subresource:
@@ -80,14 +70,3 @@ def _node(call: Call, new: Obj, old: Obj | None, node: str) -> None:
             raise status.forbidden("nodes", node, f"node {node!r} is not allowed to modify taints")
         if new["metadata"].get("ownerReferences") != old["metadata"].get("ownerReferences"):
             raise status.forbidden("nodes", node, f"node {node!r} is not allowed to modify ownerReferences")
-
-
-def _reserved(key: str) -> bool:
-    if key in _OWN_LABELS:
-        return False
-    domain = key.rpartition("/")[0]
-    if domain == "node-restriction.kubernetes.io" or domain.endswith(".node-restriction.kubernetes.io"):
-        return True
-    if any(domain == own or domain.endswith("." + own) for own in _OWN_PREFIXES):
-        return False
-    return domain in ("kubernetes.io", "k8s.io") or domain.endswith((".kubernetes.io", ".k8s.io"))

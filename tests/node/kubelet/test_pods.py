@@ -126,10 +126,16 @@ async def test_what_cannot_be_executed_is_a_start_error(node: RealNode) -> None:
 async def test_probes_gate_and_restart(node: RealNode) -> None:
     probe = {"exec": {"command": ["test", "-e", "/tmp/ok"]}, "periodSeconds": 1}
     http = {"httpGet": {"path": "/", "port": "web"}, "periodSeconds": 1, "failureThreshold": 1}
+    listens = {"tcpSocket": {"port": "web"}, "periodSeconds": 1, "failureThreshold": 60}
     await node.create(
         "web",
         "mkdir /www; echo hi > /www/index.html; httpd -f -p 80 -h /www",
-        main={"readinessProbe": probe, "livenessProbe": http, "ports": [{"name": "web", "containerPort": 80}]},
+        main={
+            "startupProbe": listens,
+            "readinessProbe": probe,
+            "livenessProbe": http,
+            "ports": [{"name": "web", "containerPort": 80}],
+        },
     )
     pod = await node.until("web", lambda p: p.status.phase == "Running")
     assert not status_of(pod).ready

@@ -26,6 +26,20 @@ def names(cluster: FakeCluster) -> set[str]:
     return {c.metadata.name for c in cluster.all(ConfigMap)} - {"kube-root-ca.crt"}
 
 
+# -- nodes
+
+
+async def test_who_holds_the_control_plane_is_labelled_so(autojump_clock: object) -> None:
+    async with FakeCluster() as cluster:
+        for name in ("server", "agent"):
+            await cluster.client.create(Node(metadata=ObjectMeta(name=name)))
+        role = "node-role.kubernetes.io/control-plane"
+        await cluster.until(lambda: role in cluster.get(Node, "server", "").metadata.labels)
+        await cluster.client.patch(Node, "server", patch={"metadata": {"labels": {role: None}}})
+        await cluster.until(lambda: role in cluster.get(Node, "server", "").metadata.labels)
+        assert role not in cluster.get(Node, "agent", "").metadata.labels
+
+
 # -- namespaces and accounts
 
 
