@@ -5,7 +5,8 @@ written anyway: keeping it costs no write of its own.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,28 +55,51 @@ def floor_of(paths: Iterable[Path]) -> float:
     return newest
 
 
-class LoopLag:
-    """How late the event loop wakes a sleeper: the node's own measure of its health. Sampled, not polled hard."""
+class LoopLag(trio.abc.Instrument):
+    """How long the event loop is busy between two looks at what is ready: so long whatever becomes ready may wait.
 
-    SAMPLE_SECONDS = 10.0
+    The node's own measure of its health (DESIGN section 2). Two readings of a clock a turn, and no timer: an idle loop
+    stays idle. `measured` is the time to count in.
+    """
 
     def __init__(self) -> None:
-        self.worst_seconds = 0.0
-        self.last_seconds = 0.0
-        self.samples = 0
+        self._began = time.perf_counter()
+        self.reset()
 
-    async def run(self) -> None:
-        """Sample until cancelled."""
-        while True:
-            due = trio.current_time() + self.SAMPLE_SECONDS
-            await trio.sleep_until(due)
-            self.last_seconds = max(0.0, trio.current_time() - due)
-            self.worst_seconds = max(self.worst_seconds, self.last_seconds)
-            self.samples += 1
+    def reset(self) -> None:
+        """Forget the turns so far (those of the start)."""
+        self._turns = 0
+        self._busy_seconds = 0.0
+        self._worst_seconds = 0.0
+        self._over_5ms = 0
+        self._over_50ms = 0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        trio.lowlevel.add_instrument(self)
+        try:
+            yield
+        finally:
+            trio.lowlevel.remove_instrument(self)
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._began = time.perf_counter()
+
+    def before_io_wait(self, timeout: float) -> None:
+        busy = time.perf_counter() - self._began
+        self._turns += 1
+        self._busy_seconds += busy
+        if busy > 0.005:
+            self._over_5ms += 1
+            self._over_50ms += busy > 0.05
+            self._worst_seconds = max(self._worst_seconds, busy)
 
     def statistics(self) -> dict[str, float]:
+        """Since the node was ready: turns of the loop, the busy time of all, the longest, and how many were long."""
         return {
-            "last_seconds": self.last_seconds,
-            "worst_seconds": self.worst_seconds,
-            "samples_total": self.samples,
+            "turns_total": self._turns,
+            "busy_seconds_total": round(self._busy_seconds, 6),
+            "worst_seconds": round(self._worst_seconds, 6),
+            "over_5ms_total": self._over_5ms,
+            "over_50ms_total": self._over_50ms,
         }

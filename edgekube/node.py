@@ -107,6 +107,7 @@ class Node:
         self.run_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
         (self.run_dir / "node.json").write_bytes(msgspec.json.encode(settings))  # what `reset` must know
         async with AsyncExitStack() as stack:
+            stack.enter_context(self.lag.measured())
             names = (settings.node_ip, str(service_cidr[1]), *settings.tls_san)
             pki = await ensure_pki(self.data_dir, settings.node_name, names, self.clock.time())
             signer = Signer(pki.service_account_key.read_bytes())
@@ -195,7 +196,6 @@ class Node:
             )
             tls = server_context(pki)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.lag.run)
                 nursery.start_soon(self._renew_certificates, tls, names)
                 self.bound = await nursery.start(self._serve, front, tls)
                 await nursery.start(engine.run)
@@ -220,6 +220,7 @@ class Node:
                 gc.collect()
                 gc.freeze()
                 give_back()
+                self.lag.reset()
                 log.info("node=%s ready api=%s", settings.node_name, self.bound)
                 notify("READY=1")
                 task_status.started()
