@@ -1,134 +1,114 @@
-"""What a node costs that does nothing: memory, CPU, wake-ups and device bytes, with ten pods and no client.
+"""What a node costs that does nothing, with ten pods without probes and no client: this tree, and dist/'s binary.
 
-    sudo .venv/bin/python bench/idle.py [SECONDS] [--binary FILE]
-
-The data folder lies on an ext4 file system of its own on a loop device, so that the device's own counter tells what was
-written, journal included. Beside the node: the same interpreter doing nothing, as the floor.
+The data folder lies on an ext4 file system of its own, so that the device's own counter tells what was written, journal
+included. Beside the node: the same interpreter doing nothing.
 """
 
-import argparse
+import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from http.client import HTTPConnection
 from pathlib import Path
+from socket import AF_UNIX, socket
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from bench import Options, row
+from bench.machine import cpu_seconds, loop_disk, mappings_mib, pss_mib, wake_ups
+from edgekube import __version__
 from edgekube.testing.images import DEMO_REFERENCE, build_demo_image
-from edgekube.testing.livenode import LiveNode
+from edgekube.testing.livenode import PROGRAM, ROOT, LiveNode
 
 PODS = 10
 SETTLE_SECONDS = 150  # the store flushes a minute or two after the last write
-TICK = 1 / 100
+STARTS = 5
 
 
-def sectors_written(device: str) -> int:
-    """512-byte sectors since the device came up (Documentation/admin-guide/iostats.rst, field 7)."""
-    return int(Path(f"/sys/block/{device}/stat").read_text().split()[6])
+def run(options: Options) -> None:
+    seconds = options.seconds or (20 if options.quick else 120)
+    settle = 20 if options.quick else SETTLE_SECONDS
+    with tempfile.TemporaryDirectory(prefix="edgekube-bench-") as scratch:
+        os.environ["XDG_CACHE_HOME"] = scratch  # a binary unpacks itself there
+        measure("interpreter", PROGRAM, Path(scratch), settle, seconds)
+        binary = ROOT / "dist" / f"edgekube-{__version__}-{platform.machine()}"
+        if not binary.exists():
+            print(f"  no binary: `python3 build.py binary --target {platform.machine()}` makes one")
+            return
+        row("binary, size", binary.stat().st_size / 1e6, "MB", goal=20)
+        for what in ("unpacked at first", "every time after"):
+            began = time.monotonic()
+            subprocess.run([str(binary), "version", "--client"], check=True, stdout=subprocess.DEVNULL)
+            row(f"binary, `version` {what}", (time.monotonic() - began) * 1e3, "ms")
+        measure("binary", (str(binary),), Path(scratch), settle, seconds)
 
 
-def pss_kib(pid: int) -> int:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK
-
-
-def switches(pid: int) -> int:
-    total = 0
-    for status in Path(f"/proc/{pid}/task").glob("*/status"):
-        for line in status.read_text().splitlines():
-            if line.startswith("voluntary_ctxt_switches"):
-                total += int(line.split()[1])
-    return total
-
-
-@contextmanager
-def ext4(folder: Path, size_mib: int = 1024) -> Iterator[str]:
-    """A fresh file system on `folder`; gives the loop device's name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    image = folder.parent / "disk.img"
-    with image.open("wb") as file:
-        file.truncate(size_mib << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
-    device = subprocess.run(["losetup", "-f", "--show", str(image)], check=True, capture_output=True, text=True)
-    name = device.stdout.strip()
+def measure(label: str, program: Sequence[str], scratch: Path, settle: int, seconds: int) -> None:
+    image = scratch / "demo.tar"
+    build_demo_image(str(image))
+    node = LiveNode(scratch, program=program)
+    floor = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1e6)"])
     try:
-        # Lazy initialisation of a fresh file system writes for minutes: none of that.
-        subprocess.run(["mount", "-o", "noinit_itable,noatime", name, str(folder)], check=True)
-        try:
-            yield name.removeprefix("/dev/")
-        finally:
-            subprocess.run(["umount", "-l", str(folder)], check=False)
-    finally:
-        subprocess.run(["losetup", "-d", name], check=False)
-
-
-def pods() -> list[dict[str, object]]:
-    container = {"name": "main", "image": DEMO_REFERENCE, "command": ["sleep", "1000000"]}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": f"idle-{number}"},
-            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
-        }
-        for number in range(PODS)
-    ]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("seconds", nargs="?", type=int, default=120)
-    parser.add_argument("--settle", type=int, default=SETTLE_SECONDS)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        image = folder / "demo.tar"
-        build_demo_image(str(image))
-        node = LiveNode(folder / "node")
-        floor = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1e6)"])
-        try:
-            with ext4(node.data_dir) as device:
+        with loop_disk(node.data_dir) as disk:
+            try:
                 node.open()
-                began = time.monotonic()
                 node.stop()
+                taken = []
+                for _ in range(STARTS):
+                    taken.append(exec_to_ready(node))
+                    node.stop()
                 node.start()
-                ready = time.monotonic() - began
                 node.import_image(image)
-                node.apply(pods())
+                node.apply([pod(number) for number in range(PODS)])
                 for number in range(PODS):
                     node.kubectl("wait", f"pod/idle-{number}", "--for=condition=Ready", "--timeout=60s")
-                time.sleep(args.settle)
-                subprocess.run(["sync"], check=True)
-                before = (cpu_seconds(node.pid), switches(node.pid), sectors_written(device), time.monotonic())
-                time.sleep(args.seconds)
-                subprocess.run(["sync"], check=True)
-                spent = time.monotonic() - before[3]
-                cpu = cpu_seconds(node.pid) - before[0]
-                woken = switches(node.pid) - before[1]
-                written = (sectors_written(device) - before[2]) * 512
+                time.sleep(settle)
+                written, woken, used, began = (
+                    disk.written(),
+                    wake_ups(node.pid),
+                    cpu_seconds(node.pid),
+                    time.monotonic(),
+                )
+                time.sleep(seconds)
+                used, woken = cpu_seconds(node.pid) - used, wake_ups(node.pid) - woken
+                passed, written = time.monotonic() - began, disk.written() - written
+                bare = ("a bare interpreter", pss_mib(floor.pid))
+                row(f"{label}, memory with {PODS} pods", pss_mib(node.pid), "MiB PSS", goal=64, beside=bare)
+                mapped = ", ".join(f"{name} {mib:.1f}" for name, mib in mappings_mib(node.pid, 8))
+                print(f"    of that {mapped}")
                 shims = [pid for pid in node.processes() if b"shim" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-                print(f"node with {PODS} pods, idle for {spent:.0f} s after {args.settle} s of rest")
-                bare = f"bare interpreter {pss_kib(floor.pid) / 1024:.1f}"
-                print(f"  memory            {pss_kib(node.pid) / 1024:8.1f} MiB PSS (goal 64; {bare})")
-                print(f"  shims             {sum(map(pss_kib, shims)) / 1024:8.2f} MiB PSS for {len(shims)}")
-                print(f"  CPU               {100 * cpu / spent:8.2f} % of a core (goal 0.3)")
-                print(f"  wake-ups          {woken / spent:8.2f} a second")
-                print(f"  device bytes      {written:8d} (goal 0)")
-                print(f"  stop to ready     {ready:8.2f} s (goal: exec to ready 1 s)")
+                row(f"{label}, shims", sum(map(pss_mib, shims)), "MiB PSS", note=f"{len(shims)} of them")
+                row(f"{label}, CPU over {passed:.0f} s", 100 * used / passed, "% of a core", goal=0.3)
+                row(f"{label}, wake-ups", woken / passed, "a second")
+                row(f"{label}, device bytes over {passed:.0f} s", written, "B", goal=0)
+                note = f"best of {STARTS}, worst {max(taken):.2f}"
+                row(f"{label}, exec to ready", min(taken), "s", goal=1, note=note)
+            finally:
                 node.close()
-        finally:
-            floor.kill()
-            floor.wait()
-            node.close()
+    finally:
+        floor.kill()
+        floor.wait()
 
 
-if __name__ == "__main__":
-    main()
+def exec_to_ready(node: LiveNode) -> float:
+    """Seconds until /readyz says ok."""
+    began = time.monotonic()
+    node.spawn()
+    while time.monotonic() < began + 60:
+        connection = HTTPConnection("node")
+        with suppress(OSError), socket(AF_UNIX) as connection.sock:
+            connection.sock.connect(str(node.socket))
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return time.monotonic() - began
+        time.sleep(0.005)
+    raise AssertionError(node.log_tail())
+
+
+def pod(number: int) -> Mapping[str, Any]:
+    container = {"name": "main", "image": DEMO_REFERENCE, "command": ["sleep", "1000000"]}
+    spec = {"terminationGracePeriodSeconds": 0, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"idle-{number}"}, "spec": spec}

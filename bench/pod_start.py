@@ -1,18 +1,16 @@
 """A pod's start against a bare `runc run` of the same bundle, in the same run; and what a running container costs.
 
-`sudo python3 bench/pod_start.py [--rounds 20] [--many 30]`. The image is the machine's busybox. A start is sandbox,
-overlay, config, shim and runc, until the container runs; taking it away is timed apart. CPU is the whole machine's, and
-so means something on a quiet one only. The network is not part of it.
+The image is the machine's busybox. A start is sandbox, overlay, config, shim and runc, until the container runs;
+taking it away is timed apart. CPU is the whole machine's, and so means something on a quiet one only. The network is
+not part of it.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,8 +20,8 @@ from typing import Any
 import msgspec
 import trio
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from bench import Options, row
+from bench.machine import machine_cpu_seconds, pss_mib
 from edgekube.runtime.api import ContainerSpec, Image, ImageConfig, SandboxSpec
 from edgekube.runtime.engine import Engine
 
@@ -54,13 +52,6 @@ def make_root(folder: Path) -> str:
     for name in ("sh", "sleep", "true"):
         (folder / "bin" / name).symlink_to("busybox")
     return str(folder)
-
-
-def machine_cpu() -> float:
-    """Seconds of CPU the whole machine has used; meaningful on a quiet one."""
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    busy = sum(int(value) for index, value in enumerate(fields) if index not in (3, 4))
-    return busy / os.sysconf("SC_CLK_TCK")
 
 
 class Bench:
@@ -144,28 +135,24 @@ async def measure(rounds: int, many: int) -> None:
                 bare.append(runc_run(bundle, run / "state", number))
                 pods.append(await bench.start(f"pod{number}"))
                 removals.append(await bench.remove(f"pod{number}"))
-            floor, pod = statistics.median(bare), statistics.median(pods)
-            print(f"runc run           p50 {floor * 1000:6.1f} ms")
-            print(f"pod start          p50 {pod * 1000:6.1f} ms   {pod / floor:.2f} x runc run")
-            print(f"kill and remove    p50 {statistics.median(removals) * 1000:6.1f} ms")
-            report_cpu("runc run + delete", rounds, lambda: [runc_run(bundle, run / "state", n) for n in range(rounds)])
-            before = machine_cpu()
+            floor = ("runc run", statistics.median(bare) * 1e3)
+            row("pod start, p50", statistics.median(pods) * 1e3, "ms", goal=2 * floor[1], beside=floor)
+            row("kill and remove, p50", statistics.median(removals) * 1e3, "ms")
+            before = machine_cpu_seconds()
+            for number in range(rounds):
+                runc_run(bundle, run / "state", number)
+            floor = ("runc run, delete", (machine_cpu_seconds() - before) / rounds * 1e3)
+            before = machine_cpu_seconds()
             for number in range(rounds):
                 await bench.start(f"pod{number}")
                 await bench.remove(f"pod{number}")
-            print(f"machine CPU, pod start + remove    {(machine_cpu() - before) / rounds * 1000:6.1f} ms")
+            row("pod start, remove", (machine_cpu_seconds() - before) / rounds * 1e3, "ms machine CPU", beside=floor)
             await measure_many(bench, many)
             await engine.purge()
             nursery.cancel_scope.cancel()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(run, ignore_errors=True)
-
-
-def report_cpu(name: str, rounds: int, work: Any) -> None:
-    before = machine_cpu()
-    work()
-    print(f"machine CPU, {name:<20} {(machine_cpu() - before) / rounds * 1000:6.1f} ms")
 
 
 async def measure_many(bench: Bench, many: int) -> None:
@@ -179,23 +166,13 @@ async def measure_many(bench: Bench, many: int) -> None:
         for number in range(many):
             nursery.start_soon(one, f"many{number}")
     total = time.perf_counter() - before
-    print(f"{many} pods at once    {total:.2f} s, p50 {statistics.median(taken):.2f} s")
+    row(f"{many} pods at once", total, "s", note=f"p50 {statistics.median(taken):.2f}")
     sizes = []
     for status in bench.engine.containers():
         state = Path(bench.engine.paths.container(status.spec.id), "state.json").read_bytes()
-        rollup = Path(f"/proc/{msgspec.json.decode(state)['shim_pid']}/smaps_rollup").read_text()
-        sizes.append({line.split(":")[0]: int(line.split()[1]) for line in rollup.splitlines()[1:] if "kB" in line})
-    for key in ("Rss", "Pss", "Private_Dirty"):
-        print(f"shim {key:<14} {statistics.mean(size[key] for size in sizes):5.0f} kB")
+        sizes.append(pss_mib(msgspec.json.decode(state)["shim_pid"]))
+    row("a shim", statistics.mean(sizes) * 1024, "kB PSS")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--many", type=int, default=30)
-    arguments = parser.parse_args()
-    trio.run(measure, arguments.rounds, arguments.many)
-
-
-if __name__ == "__main__":
-    main()
+def run(options: Options) -> None:
+    trio.run(measure, 5 if options.quick else 20, 10 if options.quick else 30)

@@ -1,22 +1,15 @@
-"""How long the service proxy takes to program the kernel, next to `nft -f` for the same change.
+"""How long the service proxy takes to program the kernel, beside `nft -f` for the same change; in its own namespace."""
 
-Needs root; works in a network namespace of its own. Run: python bench/proxy.py [services] [endpoints]
-"""
-
-import argparse
-import sys
 import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import msgspec
 import trio
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from bench import Options, row
 from edgekube.client.api import Key
 from edgekube.network.nft_table import NftTable
 from edgekube.proxy.compiler import ENDPOINTS, base_table, compile_service
@@ -68,14 +61,13 @@ async def bench(count: int, endpoints: int) -> None:
             merger.update(key, fragment)
 
     wall, cpu = timed(compile_everything)
-    print(f"compile {count}x{endpoints}: {wall:.0f} ms wall, {cpu:.0f} ms CPU (object construction included)")
+    size = f"{count} services of {endpoints}"
+    row(f"compile {size}", cpu, "ms CPU", note="making the objects included")
     table = NftTable(merger.table())
     start, start_cpu = time.perf_counter(), time.process_time()
     await table.rebuild()
-    print(
-        f"full sync {count}x{endpoints}: {(time.perf_counter() - start) * 1e3:.0f} ms wall, "
-        f"{(time.process_time() - start_cpu) * 1e3:.0f} ms CPU"
-    )
+    wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    row(f"full sync, {size}", wall * 1e3, "ms", note=f"{cpu * 1e3:.0f} ms CPU")
     ours = []
     for turn in range(20):
         number = (turn * 37) % count
@@ -83,7 +75,6 @@ async def bench(count: int, endpoints: int) -> None:
         fragment = compile_service(service(number), slices(number, endpoints, turn + 1), CONFIG, service_id=number + 1)
         await table.apply(merge_deltas([merger.update(("default", f"svc-{number}"), fragment)]))
         ours.append((time.perf_counter() - begin) * 1e3)
-    print(f"one service among {count}: median {median(ours):.2f} ms, worst {max(ours):.2f} ms")
     theirs = []
     for turn in range(5):
         number = (turn * 37) % count
@@ -91,8 +82,8 @@ async def bench(count: int, endpoints: int) -> None:
         begin = time.perf_counter()
         await trio.run_process(["nft", "-f", "-"], stdin=rules.encode())
         theirs.append((time.perf_counter() - begin) * 1e3)
-    print(f"the same by nft -f: median {median(theirs):.1f} ms, worst {max(theirs):.1f} ms")
-    print(f"ratio: {median(theirs) / median(ours):.0f}")
+    peer = ("nft -f", median(theirs))
+    row(f"one service among {count}", median(ours), "ms", goal=peer[1], beside=peer, note=f"worst {max(ours):.2f}")
     table.close()
 
 
@@ -107,19 +98,11 @@ def _nft_change(number: int, endpoints: int, shift: int) -> str:
     return f"delete element ip edgekube-proxy {name} {{ {gone} }}\nadd element ip edgekube-proxy {name} {{ {new} }}\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("services", nargs="?", type=int, default=5000)
-    parser.add_argument("endpoints", nargs="?", type=int, default=10)
-    arguments = parser.parse_args()
+def run(options: Options) -> None:
     lab = NetLab()
     try:
         lab.add("bench")
         with lab.inside("bench"):
-            trio.run(bench, arguments.services, arguments.endpoints)
+            trio.run(bench, 500 if options.quick else 5000, 10)
     finally:
         lab.close()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,15 @@
-"""CPU of API requests in this process, without HTTP: GET, LIST of 1,000, CREATE, status update. `python -m bench.api`.
+"""CPU of API requests in this process, without HTTP and disk: what the registry alone takes of `bench.api`'s figures.
 
-Prints microseconds of CPU a request, and a floor from the same run: decoding and encoding the same Pod once.
+The floor is decoding and encoding the same Pod once.
 """
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
+from bench import Options, row
 from edgekube.apiserver.registry import Registry, RegistryConfig
 from edgekube.apiserver.request import GROUP_MASTERS, ApiRequest, ApiResponse, User
 from edgekube.testing.store import FakeStore
@@ -34,18 +35,19 @@ def pod(name: str) -> bytes:
     return json.dumps(obj).encode()
 
 
-def request(verb: str, name: str = "", body: bytes = b"", sub: str = "", **query: str) -> ApiRequest:
+def request(verb: str, name: str = "", body: bytes = b"", query: Mapping[str, str] | None = None) -> ApiRequest:
     return ApiRequest(
         user=ADMIN, verb=verb, group="", version="v1", resource="pods", namespace="default", name=name, body=body,
-        subresource=sub, query=query, user_agent="bench/1",
+        query=query or {}, user_agent="bench/1",
     )  # fmt: skip
 
 
-async def measure(what: str, count: int, run: Callable[[int], Awaitable[object]]) -> None:
+async def measured(count: int, request: Callable[[int], Awaitable[object]]) -> float:
+    """Milliseconds of CPU a request."""
     start = time.process_time()
     for index in range(count):
-        await run(index)
-    print(f"{what:32} {(time.process_time() - start) / count * 1e6:9.1f} us")
+        await request(index)
+    return (time.process_time() - start) / count * 1e3
 
 
 async def drained(answer: ApiResponse) -> int:
@@ -55,41 +57,41 @@ async def drained(answer: ApiResponse) -> int:
     return sum([len(piece) async for piece in answer.body])
 
 
-async def main() -> None:
+async def main(pods: int, lists: int) -> None:
     registry = Registry(store=FakeStore(), events=FakeStore(), config=RegistryConfig())
     async with registry.run():
         await registry.bootstrap()
         client = registry.client(ADMIN)
         await client.create(ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
         informer = client.informer(Pod)
-        bodies = [pod(f"p{index}") for index in range(PODS)]
+        bodies = [pod(f"p{index}") for index in range(pods)]
         await registry.handle(request("create", body=pod("warm")))
-        await measure("CREATE pod, strict", PODS, lambda i: registry.handle(request("create", body=bodies[i])))
-        await measure("GET pod", PODS, lambda i: registry.handle(request("get", f"p{i}")))
-
-        async def listed(**query: str) -> int:
-            return await drained(await registry.handle(request("list", **query)))
-
-        await measure("LIST 1000 pods", 10, lambda i: listed())
-        await measure("LIST 1000 by label", 10, lambda i: listed(labelSelector="app=web"))
-        await measure("LIST 1000 by spec.nodeName", 5, lambda i: listed(fieldSelector="spec.nodeName=n"))
-        one = informer.get("default", "p1")
+        one = informer.get("default", "warm")
         assert one is not None
         value = codec.encode(one)
 
-        async def floor(_: int) -> object:
+        async def decode_and_encode(_: int) -> object:
             return codec.encode(codec.decode(Pod, value))
 
-        await measure("floor: decode, encode one pod", PODS, floor)
+        async def listed(**query: str) -> int:
+            return await drained(await registry.handle(request("list", query=query)))
 
         async def status(index: int) -> object:
             patch = {"status": {"message": str(index)}}
             return await client.patch(Pod, "p1", "default", patch=patch, subresource="status")
 
-        await measure("PATCH status, in process", PODS, status)
-        size = len(value)
-        print(f"a stored pod is {size} bytes")
+        floor = ("decode, encode", await measured(pods, decode_and_encode))
+        creates = await measured(pods, lambda i: registry.handle(request("create", body=bodies[i])))
+        row("CREATE a pod", creates, "ms CPU", beside=floor, note=f"{len(value)} B stored")
+        gets = await measured(pods, lambda i: registry.handle(request("get", f"p{i}")))
+        row("GET a pod", gets, "ms CPU", beside=floor)
+        row(f"LIST {pods} pods", await measured(lists, lambda _: listed()), "ms CPU")
+        by_label = await measured(lists, lambda _: listed(labelSelector="app=web"))
+        row(f"LIST {pods} pods by label", by_label, "ms CPU")
+        by_field = await measured(lists, lambda _: listed(fieldSelector="spec.nodeName=n"))
+        row(f"LIST {pods} pods by spec.nodeName, none found", by_field, "ms CPU")
+        row("PATCH status, as the kubelet does", await measured(pods, status), "ms CPU", beside=floor)
 
 
-if __name__ == "__main__":
-    trio.run(main)
+def run(options: Options) -> None:
+    trio.run(main, PODS, 5 if options.quick else 20)

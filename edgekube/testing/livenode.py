@@ -20,19 +20,23 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 UPLINK = "198.51.100.10"  # TEST-NET-2: no host of anybody's
 START_SECONDS = 60.0
+PROGRAM = (sys.executable, "-m", "edgekube")
 
 
 class LiveNode:
-    """One node. `kubectl` and `edgekube` run the commands a user would; `run_in` runs anything beside the node."""
+    """One node. `kubectl` and `edgekube` run the commands a user would; `run_in` runs anything beside the node.
 
-    def __init__(self, folder: Path, options: Sequence[str] = (), python: str = sys.executable) -> None:
+    `program` is what is started: this tree, or a binary.
+    """
+
+    def __init__(self, folder: Path, options: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> None:
         self.name = f"ek{uuid.uuid4().hex[:8]}"
         self.folder = folder / self.name
         self.data_dir, self.run_dir, self.log_dir = (self.folder / name for name in ("data", "run", "log"))
         self.socket = self.run_dir / "edgekube.sock"
         self.kubeconfig = self.folder / "kubeconfig"
         self._options = tuple(options)
-        self.python = python
+        self.program = tuple(program)
         self._process: subprocess.Popen[bytes] | None = None
         self._log = self.folder / "node.log"
 
@@ -58,22 +62,26 @@ class LiveNode:
 
     def start(self) -> None:
         """Start the node process and wait until its API says it is ready."""
+        self.spawn()
+        self.until("the node is ready", lambda: self.local("/readyz") == b"ok", START_SECONDS)
+        if not self.kubeconfig.exists():
+            self.kubeconfig.write_bytes(self.local("/edgekube/kubeconfig?server=https://127.0.0.1:6443"))
+
+    def spawn(self) -> None:
+        """Start the node process and wait for nothing."""
         options = [
             *("--data-dir", str(self.data_dir), "--run-dir", str(self.run_dir), "--log-dir", str(self.log_dir)),
             *("--node-name", self.name, "--cgroup-root", self.name, "--verbose", *self._options),
         ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._enter(), self.python, "-m", "edgekube", "run", *options],
+                [*self._enter(), *self.program, "run", *options],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        self.until("the node is ready", lambda: self.local("/readyz") == b"ok", START_SECONDS)
-        if not self.kubeconfig.exists():
-            self.kubeconfig.write_bytes(self.local("/edgekube/kubeconfig?server=https://127.0.0.1:6443"))
 
     @property
     def pid(self) -> int:
@@ -142,7 +150,7 @@ class LiveNode:
 
     def kubectl_command(self, *words: str) -> list[str]:
         """The command line of unmodified kubectl from the locked environment, inside the node's network."""
-        binary = str(Path(self.python).parent / "kubectl")
+        binary = str(Path(sys.executable).parent / "kubectl")
         return [*self._enter(), binary, "--kubeconfig", str(self.kubeconfig), *words]
 
     def kubectl(self, *words: str, timeout: float = 120.0, text: str = "") -> str:
@@ -168,9 +176,7 @@ class LiveNode:
 
     def edgekube(self, *words: str, timeout: float = 120.0, check: bool = True) -> str:
         """The command line over the node's socket."""
-        return self.run_in(
-            self.python, "-m", "edgekube", "--socket", str(self.socket), *words, timeout=timeout, check=check
-        )
+        return self.run_in(*self.program, "--socket", str(self.socket), *words, timeout=timeout, check=check)
 
     def apply(self, manifest: str | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
         """kubectl apply of YAML text, or of objects."""

@@ -53,7 +53,7 @@ class Cli:
         self.env = {**os.environ, "EDGEKUBE_SOCKET": str(node.socket)}
 
     def command(self, *words: str) -> list[str]:
-        return [self.node.python, "-m", "edgekube", "-n", self.namespace, *words]
+        return [*self.node.program, "-n", self.namespace, *words]
 
     def status(self, *words: str, text: str = "") -> tuple[int, str, str]:
         done = subprocess.run(

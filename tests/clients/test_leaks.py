@@ -119,7 +119,7 @@ def test_reset_leaves_the_machine_as_it_was(tmp_path: Path, demo_image: Path, im
         node.stop()
         assert len(node.processes()) > 0
         node.run_in(
-            *(node.python, "-m", "edgekube", "reset", "--yes"),
+            *(*node.program, "reset", "--yes"),
             *("--data-dir", str(node.data_dir), "--run-dir", str(node.run_dir), "--log-dir", str(node.log_dir)),
             *("--cgroup-root", node.name),
         )
