@@ -1,6 +1,6 @@
 """Gets a container's image by its pull policy, with back-off and the events a user expects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
@@ -15,6 +15,7 @@ from edgekube.runtime.api import Credentials, Image, ImageFailure, ImageService
 from edgekube.types.core_v1 import Pod, Secret, ServiceAccount
 
 RECHECK_SECONDS = 10.0
+Say = Callable[[str, str, str], None]  # type, reason and message of an event
 
 
 class _Backoff(msgspec.Struct):
@@ -45,11 +46,18 @@ class ImageManager:
 
         Raises ImageFailure with reason ErrImagePull, ImagePullBackOff, ErrImageNeverPull or InvalidImageName.
         """
-        reference = container.image
 
         def say(type_: str, reason: str, message: str) -> None:
             self._events.event(pod, type_, reason, message, field_path=field_path)
 
+        try:
+            return await self._ensure(pod, container, say)
+        except ImageFailure as error:
+            say("Warning", "Failed", f"Error: {error.reason}")
+            raise
+
+    async def _ensure(self, pod: Pod, container: AnyContainer, say: Say) -> Image:
+        reference = container.image
         policy = container.imagePullPolicy or "IfNotPresent"
         try:
             present = self._images.get(reference)
@@ -68,7 +76,7 @@ class ImageManager:
         held = self._backoff.get(reference)
         if held is not None and held.until > trio.current_time():
             say("Normal", "BackOff", f'Back-off pulling image "{reference}"')
-            raise ImageFailure("ImagePullBackOff", f'Back-off pulling image "{reference}": {held.error}')
+            raise ImageFailure("ImagePullBackOff", f'Back-off pulling image "{reference}": {held.reason}: {held.error}')
         say("Normal", "Pulling", f'Pulling image "{reference}"')
         began = trio.current_time()
         try:
@@ -84,7 +92,6 @@ class ImageManager:
             words = f'Failed to pull image "{reference}": {error}'
             self._backoff[reference] = _Backoff(failures, trio.current_time() + delay, str(error), error.reason)
             say("Warning", "Failed", words)
-            say("Warning", "Failed", f"Error: {error.reason}")
             raise ImageFailure(error.reason, str(error)) from None
         self._backoff.pop(reference, None)
         took = trio.current_time() - began

@@ -22,7 +22,7 @@ class RuntimeFailure(Exception):
 
 
 class ImageFailure(RuntimeFailure):
-    """Reasons: ErrImagePull, InvalidImageName, ErrImageNeverPull, RegistryUnavailable, SignatureValidationFailed."""
+    """Reasons: ErrImagePull, InvalidImageName, ErrImageNeverPull."""
 
 
 class ImageConfig(msgspec.Struct, frozen=True):

@@ -213,7 +213,7 @@ async def retried(work: Callable[[], Awaitable[T]]) -> T:
             return await work()
         except WebFailure as failure:
             if not failure.transient or attempt == ATTEMPTS_MAX - 1:
-                raise ImageFailure("RegistryUnavailable", f"failed to do request: {failure}") from None
+                raise ImageFailure("ErrImagePull", f"failed to do request: {failure}") from None
         await trio.sleep(delay)
         delay = min(2 * delay, BACK_OFF_SECONDS_MAX)
     raise AssertionError("unreachable")
@@ -321,12 +321,12 @@ class Registry:
                 # As long as each try brings bytes, going on makes sense.
                 failures = failures + 1 if part.size <= before else 0
                 if not failure.transient or failures >= ATTEMPTS_MAX:
-                    raise ImageFailure("RegistryUnavailable", f"failed to do request: {failure}") from None
+                    raise ImageFailure("ErrImagePull", f"failed to do request: {failure}") from None
                 delay = BACK_OFF_SECONDS if part.size > before else min(2 * delay, BACK_OFF_SECONDS_MAX)
             finally:
                 part.close()
             await trio.sleep(delay)
-        raise ImageFailure("RegistryUnavailable", f"{descriptor.digest} broke off {RESUMES_MAX} times")
+        raise ImageFailure("ErrImagePull", f"{descriptor.digest} broke off {RESUMES_MAX} times")
 
     async def _receive(
         self, session: Session, descriptor: manifest.Descriptor, part: "_Part", progress: Callable[[int], None]

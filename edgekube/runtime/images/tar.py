@@ -7,7 +7,7 @@ Headers are values: `parse_header` and `parse_pax` take bytes and return what th
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-from edgekube.runtime.images.faults import LayerFault
+from edgekube.runtime.images.faults import LayerFault, quoted
 
 BLOCK = 512
 PAX_BYTES_MAX = 1024 * 1024
@@ -100,7 +100,7 @@ def parse_header(block: bytes) -> Header:
     kind = block[156:157]
     size = number(block[124:136])
     if size < 0:
-        raise LayerFault(f"tar entry {name!r} has a negative size")
+        raise LayerFault(f"tar entry {quoted(name)} has a negative size")
     if kind in (b"\0", REGULAR, _CONTIGUOUS):
         # Before directories had a type, a trailing slash made one.
         kind = DIRECTORY if name.endswith(b"/") else REGULAR
@@ -259,7 +259,7 @@ class Reader:
         _check_names(name, link)
         sparse = header.kind == _GNU_SPARSE
         if header.kind not in _KNOWN and not sparse:
-            raise LayerFault(f"tar entry {name!r} has the unknown type {header.kind!r}")
+            raise LayerFault(f"tar entry {quoted(name)} has the unknown type {quoted(header.kind)}")
         stored = _decimal(pax["size"], "size") if pax.get("size") else header.size
         if header.kind != REGULAR and not sparse:
             stored = 0
@@ -333,4 +333,4 @@ def _check_names(name: bytes, link: bytes) -> None:
     if not name or b"\0" in name or b"\0" in link:
         raise LayerFault("tar entry has an empty name or one with a NUL byte")
     if len(name) > NAME_BYTES_MAX or len(link) > NAME_BYTES_MAX:
-        raise LayerFault(f"tar entry {name[:64]!r}... has a name or link longer than {NAME_BYTES_MAX} bytes")
+        raise LayerFault(f"tar entry {quoted(name)} has a name or link longer than {NAME_BYTES_MAX} bytes")

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from edgekube.runtime.images.beneath import OpenBeneath, open_beneath, remove_tree
-from edgekube.runtime.images.faults import LayerFault
+from edgekube.runtime.images.faults import LayerFault, quoted
 
 OPAQUE_XATTR = "trusted.overlay.opaque"
 SYMLINKS_MAX = 40
@@ -36,14 +36,14 @@ def parts_of(name: bytes) -> list[bytes]:
             continue
         if part == b"..":
             if not parts:
-                raise LayerFault(f"entry {name!r} points outside the layer")
+                raise LayerFault(f"entry {quoted(name)} points outside the layer")
             parts.pop()
         elif len(part) > 255:
-            raise LayerFault(f"entry {name[:64]!r}... has a component longer than 255 bytes")
+            raise LayerFault(f"entry {quoted(name)} has a component longer than 255 bytes")
         else:
             parts.append(part)
     if len(parts) > DEPTH_MAX:
-        raise LayerFault(f"entry {name[:64]!r}... is {len(parts)} folders deep, the limit is {DEPTH_MAX}")
+        raise LayerFault(f"entry {quoted(name)} is {len(parts)} folders deep, the limit is {DEPTH_MAX}")
     return parts
 
 
@@ -200,7 +200,7 @@ class LayerTree:
             if here.depth >= DEPTH_MAX:
                 raise LayerFault(f"folders are nested deeper than {DEPTH_MAX}")
             if len(name) > 255:
-                raise LayerFault(f"a link leads to {name[:64]!r}..., a name longer than 255 bytes")
+                raise LayerFault(f"a link leads to {quoted(name)}, a name longer than 255 bytes")
             found = self.look(here, name)
             if found is None:
                 if not make:
@@ -212,13 +212,13 @@ class LayerTree:
             elif found.target is not None:
                 hops += 1
                 if hops > SYMLINKS_MAX:
-                    raise LayerFault(f"{b'/'.join(parts)!r} passes more than {SYMLINKS_MAX} symlinks")
+                    raise LayerFault(f"{quoted(b'/'.join(parts))} passes more than {SYMLINKS_MAX} symlinks")
                 links.append(here.at(name))
                 if found.target.startswith(b"/"):
                     here = self._root
                 pending.extend(reversed(found.target.split(b"/")))
             else:
-                raise LayerFault(f"{here.at(name)!r} is a file, and an entry wants it to be a folder")
+                raise LayerFault(f"{quoted(here.at(name))} is a file, and an entry wants it to be a folder")
         if make:
             self._links.update(links)
         return here

@@ -16,7 +16,7 @@ import zstandard
 
 from edgekube.runtime.images import tar
 from edgekube.runtime.images.beneath import OpenBeneath, open_beneath
-from edgekube.runtime.images.faults import LayerFault
+from edgekube.runtime.images.faults import LayerFault, quoted
 from edgekube.runtime.images.tree import Folder, LayerTree, parts_of
 
 INPUT_CHUNK_BYTES = 131_072
@@ -262,7 +262,7 @@ class _Writer:
                 self._apply(entry)
             except OSError as error:
                 if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL):
-                    raise LayerFault(f"entry {entry.name[:200]!r}: {error.strerror}") from error
+                    raise LayerFault(f"entry {quoted(entry.name)}: {error.strerror}") from error
                 raise
 
     def _check_free(self) -> None:
@@ -277,7 +277,7 @@ class _Writer:
                 os.fchown(self._tree.root_fd, _id(entry.uid), _id(entry.gid))
                 self._tree.set_attributes(b"", entry.mode & 0o7777, _time(entry.mtime_ns))
                 return
-            raise LayerFault(f"entry {entry.name!r} would replace the root folder")
+            raise LayerFault(f"entry {quoted(entry.name)} would replace the root folder")
         base = parts[-1]
         if any(part.startswith(b".wh.") for part in parts):
             self._whiteout(entry, parts)
@@ -311,7 +311,7 @@ class _Writer:
         else:
             if entry.kind == tar.SYMLINK:
                 if not entry.link:
-                    raise LayerFault(f"symlink {entry.name!r} has no target")
+                    raise LayerFault(f"symlink {quoted(entry.name)} has no target")
                 os.symlink(entry.link, base, dir_fd=fd)
             elif entry.kind == tar.FIFO:
                 os.mkfifo(base, 0o600, dir_fd=fd)
@@ -344,7 +344,7 @@ class _Writer:
             os.fchmod(fd, entry.mode & 0o7777)
             if entry.capability:
                 if len(entry.capability) > CAPABILITY_BYTES_MAX:
-                    raise LayerFault(f"entry {entry.name!r} has an overlong security.capability")
+                    raise LayerFault(f"entry {quoted(entry.name)} has an overlong security.capability")
                 os.setxattr(fd, "security.capability", entry.capability)
             mtime = _time(entry.mtime_ns)
             os.utime(fd, ns=(mtime, mtime))
@@ -393,7 +393,7 @@ class _Writer:
             return
         name = base.removeprefix(b".wh.")
         if any(part.startswith(b".wh.") for part in parts[:-1]) or name in (b"", b".", b".."):
-            raise LayerFault(f"whiteout {entry.name!r} names nothing that could be deleted")
+            raise LayerFault(f"whiteout {quoted(entry.name)} names nothing that could be deleted")
         above = self._tree.find_parent(parts[:-1])
         if above is None or not self._tree.lower_has(above, name):
             return
@@ -412,12 +412,13 @@ class _Writer:
     def _hardlink(self, entry: tar.Entry, parts: list[bytes]) -> None:
         target = parts_of(entry.link)
         if not target:
-            raise LayerFault(f"hard link {entry.name!r} has no target")
+            raise LayerFault(f"hard link {quoted(entry.name)} has no target")
         folder = self._tree.parent(parts[:-1])
         source_folder = self._tree.find_parent(target[:-1])
         found = self._tree.look(source_folder, target[-1]) if source_folder is not None else None
         if source_folder is None or found is None or found.folder is not None:
-            raise LayerFault(f"hard link {entry.name!r} points to {entry.link!r}, which is no file of this image")
+            where = quoted(entry.link)
+            raise LayerFault(f"hard link {quoted(entry.name)} points to {where}, which is no file of this image")
         if (source_folder.path, target[-1]) == (folder.path, parts[-1]) and found.where == -1:
             return
         if found.where != -1:
@@ -440,7 +441,7 @@ class _Writer:
                 self._tree.remove(folder, parts[-1])
                 source_fd = self._tree.fd(source_folder.path)
             except FileNotFoundError:
-                raise LayerFault(f"hard link {entry.name!r} would replace the folder its target is in") from None
+                raise LayerFault(f"hard link {quoted(entry.name)} would replace the folder its target is in") from None
         self._tree.created(folder.at(parts[-1]))
 
     def _copy_up(self, folder: Folder, name: bytes, where: int) -> None:
@@ -455,7 +456,7 @@ class _Writer:
         elif stat.S_ISREG(status.st_mode):
             self._copy_file(parent_fd, name, lower_fd, path, status)
         else:
-            raise LayerFault(f"hard link to {path!r}, a special file of a lower layer")
+            raise LayerFault(f"hard link to {quoted(path)}, a special file of a lower layer")
         os.utime(name, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=parent_fd, follow_symlinks=False)
         self._tree.created(path)
 

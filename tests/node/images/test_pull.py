@@ -99,7 +99,7 @@ async def test_nobody_listens(images: Images) -> None:
     port = free_port()
     with pytest.raises(ImageFailure, match=rf"dial tcp 127.0.0.1:{port}: connect: connection refused") as caught:
         await images.pull(f"127.0.0.1:{port}/x:1")
-    assert caught.value.reason == "RegistryUnavailable"
+    assert caught.value.reason == "ErrImagePull"
 
 
 async def test_basic_authentication(images: Images, locked_registry: Registry, tmp_path: Path) -> None:

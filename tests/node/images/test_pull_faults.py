@@ -188,7 +188,7 @@ async def test_lasting_failures_end(images: Images, server: FaultyServer) -> Non
     server.answer = lambda request: Reply(b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow"}]}', 429)
     with pytest.raises(ImageFailure, match="429 Too Many Requests - TOOMANYREQUESTS: slow") as caught:
         await images.pull(f"{server.host}/x:1")
-    assert caught.value.reason == "RegistryUnavailable"
+    assert caught.value.reason == "ErrImagePull"
     assert len(server.seen) == registry_module.ATTEMPTS_MAX
 
 
