@@ -5,7 +5,7 @@ removed from the runtime.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import trio
@@ -401,34 +401,49 @@ class Containers:
             log.warning("pod=%s container=%s could not be stopped: %s", pod.metadata.name, name, error)
             self._record(name).killed_for_restart = False  # the next failed probe tries again
 
-    async def stop(self, pod: Pod, name: str, grace_seconds: float, *, hook: bool = True) -> None:
+    async def stop(
+        self,
+        pod: Pod,
+        name: str,
+        grace_seconds: float,
+        *,
+        hook: bool = True,
+        leave: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """preStop hook, stop signal, SIGKILL after the grace period (at least two seconds follow the hook).
 
-        Raises RuntimeFailure when it does not end although killed.
+        `leave` runs beside the hook, and the signal waits for both. Raises RuntimeFailure when the container does not
+        end although killed.
         """
         newest = self.newest(name)
         if newest is None or newest.state not in (ContainerState.RUNNING, ContainerState.CREATED):
             return
         began = trio.current_time()
         container = self.find(pod, name)
-        handler = container.lifecycle.preStop if container.lifecycle is not None else None
-        if handler is not None and hook and grace_seconds > 0:
+        handler = container.lifecycle.preStop if container.lifecycle is not None and hook else None
+        if grace_seconds > 0 and (handler is not None or leave is not None):
             problem = ""
             with trio.move_on_after(grace_seconds) as scope:
-                problem = await self._until_end(newest, pod, container, handler)
-            if scope.cancelled_caught:
+                problem = await self._until_end(newest, pod, container, handler, leave)
+            if scope.cancelled_caught and handler is not None:
                 problem = f"the preStop hook did not end within the grace period of {grace_seconds:g} s"
             if problem:
                 where = self.field_path(pod, name)
                 self._services.events.event(pod, "Warning", "FailedPreStopHook", problem, field_path=where)
-            grace_seconds = max(HOOK_MIN_SECONDS, grace_seconds - (trio.current_time() - began))
+            least = HOOK_MIN_SECONDS if handler is not None else 0.0
+            grace_seconds = max(least, grace_seconds - (trio.current_time() - began))
         with one_failure():
             await self._services.runtime.stop_container(newest.spec.id, grace_seconds)
 
     async def _until_end(
-        self, newest: ContainerStatus, pod: Pod, container: AnyContainer, handler: LifecycleHandler
+        self,
+        newest: ContainerStatus,
+        pod: Pod,
+        container: AnyContainer,
+        handler: LifecycleHandler | None,
+        leave: Callable[[], Awaitable[None]] | None,
     ) -> str:
-        """Run a preStop hook, but no longer than the container itself; returns what went wrong."""
+        """Run what comes before the stop signal, but no longer than the container itself; returns what went wrong."""
         problem = ""
         async with trio.open_nursery() as nursery:
 
@@ -437,7 +452,11 @@ class Containers:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(ended)
-            problem = await run_hook(self._services, pod, container, newest, handler)
+            async with trio.open_nursery() as before:
+                if leave is not None:
+                    before.start_soon(leave)
+                if handler is not None:
+                    problem = await run_hook(self._services, pod, container, newest, handler)
             nursery.cancel_scope.cancel()
         return problem
 

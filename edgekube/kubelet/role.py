@@ -21,10 +21,12 @@ from edgekube.kubelet.pressure import Housekeeper
 from edgekube.kubelet.services import Services
 from edgekube.kubelet.spec import LABEL_GRACE, LABEL_POD_UID
 from edgekube.kubelet.volumes import unmount_below
+from edgekube.kubelet.withdrawal import Withdrawals
 from edgekube.kubelet.worker import ENDED, PodWorker
 from edgekube.network.api import PodNetwork
 from edgekube.runtime.api import ContainerRuntime, Sandbox
 from edgekube.types.core_v1 import ConfigMap, Node, Pod, Secret, Service, ServiceAccount
+from edgekube.types.discovery_v1 import EndpointSlice
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class Kubelet:
         machine = look(config.data_dir)
         pods = self._pods
         config_maps, secrets = client.informer(ConfigMap), client.informer(Secret)
+        slices = client.informer(EndpointSlice)
         services = Services(
             config=config,
             client=client,
@@ -96,13 +99,14 @@ class Kubelet:
             config_maps=config_maps,
             secrets=secrets,
             services=client.informer(Service),
+            withdrawals=Withdrawals(slices),
             node_allocatable=allocatable(machine, config.system_reserved_memory_bytes),
             node_memory_bytes=machine.memory,
             starts=trio.CapacityLimiter(STARTS_AT_ONCE_PER_CORE * (os.cpu_count() or 1)),
             neighbours=self._neighbours,
         )
         await self._runtime.recover()
-        for informer in (pods, config_maps, secrets, services.services, self._nodes):
+        for informer in (pods, config_maps, secrets, services.services, slices, self._nodes):
             await informer.wait_synced()
         mine = [p for p in pods.list() if p.spec.nodeName == config.node_name]
         await self._remove_orphans({p.metadata.uid for p in mine})
@@ -127,6 +131,7 @@ class Kubelet:
             # What ran here before is taken in first, and never turned away; then by age.
             for pod in sorted(mine, key=lambda p: (not p.status.startTime, p.metadata.creationTimestamp)):
                 self._on_pod(Change(None, pod), services, nursery)
+            unsubscribe.append(services.withdrawals.follow())
             unsubscribe.append(pods.subscribe(on_pod))
             unsubscribe.append(config_maps.subscribe(on_config))
             unsubscribe.append(secrets.subscribe(on_config))

@@ -11,6 +11,7 @@ from edgekube.client.events import EventRecorder
 from edgekube.kubelet.config import KubeletConfig
 from edgekube.kubelet.env import Sources
 from edgekube.kubelet.images import ImageManager
+from edgekube.kubelet.withdrawal import Withdrawals
 from edgekube.network.api import PodNetwork
 from edgekube.runtime.api import ContainerRuntime
 from edgekube.types.core_v1 import ConfigMap, Pod, Secret, Service
@@ -28,6 +29,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     config_maps: Informer[ConfigMap]
     secrets: Informer[Secret]
     services: Informer[Service]
+    withdrawals: Withdrawals
     node_allocatable: Mapping[str, Fraction]
     node_memory_bytes: int
     starts: trio.CapacityLimiter

@@ -317,26 +317,35 @@ class PodWorker:
         return asked if self._hurried_grace is None else min(asked, self._hurried_grace)
 
     async def _stop_everything(self) -> None:
-        """Main containers together, then sidecars in reverse, all within one grace period; again when it shortens."""
-        hooks = True
+        """Main containers together, then sidecars in reverse, all within one grace period; again when it shortens.
+
+        A second time nothing comes before the stop signal any more.
+        """
+        politely = True
         while True:
             with trio.CancelScope() as scope:
                 self._stop_scope, self._stop_ends = scope, trio.current_time() + self._grace()
                 try:
-                    await self._stop_groups(hooks)
+                    await self._stop_groups(politely)
                 finally:
                     self._stop_scope = None
             if not scope.cancelled_caught:
                 return
-            hooks = False
+            politely = False
 
-    async def _stop_groups(self, hooks: bool) -> None:
+    async def _stop_groups(self, politely: bool) -> None:
         pod, containers = self._pod, self._containers
+        deleted = bool(pod.metadata.deletionTimestamp) and not self._gone
+        leave = self._leave_services if deleted and politely else None
         for group in termination_order(pod, containers.running()):
             left = max(0.0, self._stop_ends - trio.current_time())
             for name in group:
                 self._event("Normal", "Killing", f"Stopping container {name}", containers.field_path(pod, name))
-            await all_of(partial(containers.stop, pod, name, left, hook=hooks) for name in group)
+            await all_of(partial(containers.stop, pod, name, left, hook=politely, leave=leave) for name in group)
+            leave = None
+
+    async def _leave_services(self) -> None:
+        await self._services.withdrawals.wait(self.uid, self._grace())
 
     async def _remove_node_parts(self) -> None:
         self._containers.stop_watching()

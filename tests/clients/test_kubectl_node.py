@@ -4,20 +4,21 @@ import json
 import re
 import shlex
 import subprocess
-import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgekube.testing.livenode import LiveNode
+from tests.clients.load import Load
 
 pytestmark = pytest.mark.root
 
 
 def deployment(image: str, name: str = "web", replicas: int = 3, page: str = "one", **pod: Any) -> dict[str, Any]:
-    """A web server that answers with `page`, ready only when it does."""
-    serve = f"mkdir -p /tmp/www; echo {page} > /tmp/www/index.html; trap 'sleep 1; exit 0' TERM; "
+    """A web server that answers with `page`, ready only when it does; it dies at once when it is told to stop."""
+    serve = f"mkdir -p /tmp/www; echo {page} > /tmp/www/index.html; trap 'exit 0' TERM; "
     serve += "httpd -f -p 8080 -h /tmp/www & wait"
     container = {
         "name": "web",
@@ -64,36 +65,6 @@ def in_namespace(namespace: str, *objects: dict[str, Any]) -> list[dict[str, Any
     return [{**o, "metadata": {**o["metadata"], "namespace": namespace}} for o in objects]
 
 
-class Load(threading.Thread):
-    """A steady load of requests through a Service; counts answers by what they say, and failures."""
-
-    def __init__(self, node: LiveNode, url: str) -> None:
-        super().__init__(daemon=True)
-        self._node, self._url = node, url
-        self._over = threading.Event()
-        self.answers: dict[str, int] = {}
-        self.failures: list[str] = []
-
-    def run(self) -> None:
-        command = f"while :; do curl -s -S -m 5 {self._url} 2>&1; echo; sleep 0.02; done"
-        enter = ["nsenter", f"--net=/run/netns/{self._node.name}", "sh", "-c", command]
-        with subprocess.Popen(enter, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if self._over.is_set():
-                    break
-                word = line.strip()
-                if word.startswith("curl:"):
-                    self.failures.append(word)
-                elif word:
-                    self.answers[word] = self.answers.get(word, 0) + 1
-            process.kill()
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join(10)
-
-
 def test_scale_roll_and_roll_back(node: LiveNode, namespace: str, image: str) -> None:
     node.apply(in_namespace(namespace, deployment(image), service()))
     node.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
@@ -110,16 +81,13 @@ def test_scale_roll_and_roll_back(node: LiveNode, namespace: str, image: str) ->
         lambda: len(node.get("-n", namespace, "pods", "-l", "app=web")["items"]) == 3,
     )
 
-    load = Load(node, f"http://{address}/")
-    load.start()
-    time.sleep(0.5)
+    load = Load(Path(f"/run/netns/{node.name}"), address, "/", threads=1)
     node.apply(in_namespace(namespace, deployment(image, page="two")))
     node.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=90s")
-    node.until("only the new page is served", lambda: load.answers.get("two", 0) > 20)
-    time.sleep(2)
-    load.stop()
-    assert load.failures == []
-    assert load.answers["one"] > 0
+    node.until("the old pods are gone", lambda: len(node.get("-n", namespace, "pods", "-l", "app=web")["items"]) == 3)
+    tally = load.stop()
+    assert tally.failures == []
+    assert tally.answers.keys() == {"one", "two"}
 
     node.kubectl("-n", namespace, "rollout", "undo", "deployment/web")
     node.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=90s")
