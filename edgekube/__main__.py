@@ -10,6 +10,7 @@ from importlib import import_module
 PROGRAMS = {
     "run": "edgekube.node",
     "reset": "edgekube.reset",
+    "restore": "edgekube.restore",
     "_unpack": "edgekube.runtime.images.helper",
     "_pki": "edgekube.pki.helper",
     "_selftest": "edgekube.selftest",

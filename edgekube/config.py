@@ -124,7 +124,12 @@ def parser() -> argparse.ArgumentParser:
 
 def load(argv: Sequence[str]) -> NodeConfig:
     """Command line over file over defaults, checked. Raises ConfigFailure; exits on --help as argparse does."""
-    given = vars(parser().parse_args(list(argv)))
+    return of_arguments(parser().parse_args(list(argv)))
+
+
+def of_arguments(args: argparse.Namespace) -> NodeConfig:
+    """As `load`, of what `parser` has parsed. Raises ConfigFailure."""
+    given = vars(args)
     path = given.pop("config")
     values: dict[str, Any] = _read_file(Path(path) if path else CONFIG_FILE, required=bool(path))
     names = {field.name: field.encode_name for field in msgspec.structs.fields(NodeConfig)}

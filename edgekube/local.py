@@ -1,10 +1,12 @@
-"""What a node does for its own command line beside the Kubernetes API: images, status, kubeconfig.
+"""What a node does for its own command line beside the Kubernetes API: images, status, kubeconfig, backup.
 
 Paths below /edgekube, for cluster admins only; the front has checked that. Long work answers with one JSON object a
 line as it goes on, so that a person sees progress: {"progress": ...}, at the end {"result": ...} or {"error": ...}.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -14,11 +16,15 @@ from edgekube.apiserver.paths import PathHandler
 from edgekube.http.messages import Response
 from edgekube.http.server import Request
 from edgekube.runtime.api import Image, ImageService, RuntimeFailure
+from edgekube.store.api import StoreError
 from edgekube.types.status import bad_request
+
+log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5
 LINES = [("Content-Type", "application/x-ndjson")]
 JSON = [("Content-Type", "application/json")]
+BYTES = [("Content-Type", "application/octet-stream")]
 
 
 class LocalPaths:
@@ -31,11 +37,13 @@ class LocalPaths:
         status: Callable[[], Mapping[str, Any]],
         kubeconfig: Callable[[str], str],
         images_in_use: Callable[[], Sequence[str]],
+        backup: Callable[[], AsyncGenerator[bytes, None]],
     ) -> None:
         self._images = images
         self._status = status
         self._kubeconfig = kubeconfig
         self._images_in_use = images_in_use
+        self._backup = backup
 
     def handler(self) -> PathHandler:
         return self.handle
@@ -47,6 +55,8 @@ class LocalPaths:
             case "GET", "/edgekube/kubeconfig":
                 text = self._kubeconfig(query.get("server", ""))
                 return Response(headers=[("Content-Type", "application/yaml")], body=text.encode())
+            case "GET", "/edgekube/backup":
+                return Response(headers=BYTES, body=self._parts())
             case "GET", "/edgekube/images":
                 return Response(headers=JSON, body=msgspec.json.encode([_shown(i) for i in self._images.list()]))
             case "POST", "/edgekube/images/import":
@@ -78,6 +88,15 @@ class LocalPaths:
 
                 return Response(headers=LINES, body=self._work(prune))
         return None
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        """A backup; without its end when it fails, which whoever reads it notices."""
+        try:
+            async with aclosing(self._backup()) as parts:
+                async for part in parts:
+                    yield part
+        except (StoreError, OSError) as error:
+            log.warning("backup failed: %s", error)
 
     async def _work(self, job: Callable[[], Awaitable[Any]]) -> AsyncIterator[bytes]:
         """Lines of progress while `job` runs, then its result or what went wrong."""

@@ -55,6 +55,7 @@ from edgekube.runtime.images.hosts_file import load as load_registries
 from edgekube.runtime.images.service import Images
 from edgekube.scheduler import role as scheduler
 from edgekube.store.api import StoreError
+from edgekube.store.backup import finish_restore, stream
 from edgekube.store.single import open_store
 from edgekube.store.volatile import open_volatile
 from edgekube.types.status import not_found
@@ -109,6 +110,7 @@ class Node:
         async with AsyncExitStack() as stack:
             stack.enter_context(self.lag.measured())
             names = (settings.node_ip, str(service_cidr[1]), *settings.tls_san)
+            finish_restore(self.data_dir)  # before the keys are read: they are restored with the store
             pki = await ensure_pki(self.data_dir, settings.node_name, names, self.clock.time())
             signer = Signer(pki.service_account_key.read_bytes())
             store = await stack.enter_async_context(open_store(self.data_dir, self.run_dir))
@@ -171,6 +173,7 @@ class Node:
                 status=lambda: self._status(store, registry),
                 kubeconfig=lambda server: self._kubeconfig(pki, server),
                 images_in_use=lambda: tuple(engine.images_in_use()),
+                backup=lambda: stream(store, pki.backed_up(self.data_dir)),
             )
             front = ApiFront(
                 registry=registry,

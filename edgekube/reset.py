@@ -26,9 +26,10 @@ from edgekube.runtime import overlay
 from edgekube.runtime.api import RuntimeFailure
 from edgekube.runtime.engine import Engine
 from edgekube.runtime.images.service import Images
+from edgekube.store.backup import RESTORE_NAMES
 
 # What a node makes in its folders; anything else in there is somebody else's and stays.
-DATA_NAMES: Final = ("kubelet", "pki", "runtime", "store")
+DATA_NAMES: Final = ("kubelet", "pki", "runtime", "store", *RESTORE_NAMES)
 RUN_NAMES: Final = ("edgekube.sock", "kubelet", "network", "runtime", "store", "node.json")
 LOG_NAMES: Final = ("pods",)
 PURGE_SECONDS_MAX: Final = 300.0
@@ -89,12 +90,14 @@ def why_not(settings: NodeConfig, *, sure: bool) -> str:
         )
     if os.geteuid() != 0:
         return "containers, mounts and firewall rules belong to root: run it with sudo"
-    if _answers(Path(settings.run_dir) / "edgekube.sock"):
+    if node_answers(settings):
         return "the node still runs: stop it first (`systemctl stop edgekube`, or Ctrl-C in its terminal)"
     return ""
 
 
-def _answers(path: Path) -> bool:
+def node_answers(settings: NodeConfig) -> bool:
+    """Whether a node runs with this run folder."""
+    path = Path(settings.run_dir) / "edgekube.sock"
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))

@@ -37,6 +37,8 @@ NODE = {
     "check": ("check", "find out whether this machine can be a node"),
     "images": ("images", "import, pull, list and remove images"),
     "kubeconfig": ("kubeconfig", "print a kubeconfig for kubectl"),
+    "backup": ("backup", "write all objects and keys into one file"),
+    "restore": ("", "make a node that does not run from a backup"),
     "reset": ("", "remove every trace of a node that does not run"),
     "completion": ("completion", "print shell completion"),
 }

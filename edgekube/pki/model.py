@@ -57,6 +57,12 @@ class PkiPaths(msgspec.Struct, frozen=True):
 
     folder: Path
 
+    def backed_up(self, root: Path) -> dict[str, bytes]:
+        """What a backup must hold, since it cannot be made anew: path below `root` -> content."""
+        keys = (self.ca_certificate, self.ca_key, self.service_account_key, self.service_account_public)
+        admin = (self.admin_certificate, self.admin_key)
+        return {str(file.relative_to(root)): file.read_bytes() for file in (*keys, *admin)}
+
     @property
     def ca_certificate(self) -> Path:
         return self.folder / "ca.crt"

@@ -1,19 +1,20 @@
-"""The whole store in one file, and back.
+"""The whole store in one stream of bytes, and back; with it the small files that a node cannot do without, its keys.
 
     magic line | chunk... | empty chunk | SHA-256 of everything before
 
 A chunk is a big-endian u32 size and so many bytes of zlib-compressed msgpack; the first holds the header, the others
-key-values in key order. The file is consistent: all of it is the state at one revision, read page by page through the
-history while writes go on.
+key-values in key order. It is consistent: all of it is the state at one revision, read page by page through the history
+while writes go on.
 
 Restoring makes a new history: the revision jumps far ahead, everything before is compacted and the cluster id changes,
 so no client or agent that remembers the abandoned future can mistake the restored store for it.
 """
 
 import os
+import re
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from struct import Struct
@@ -32,13 +33,18 @@ from edgekube.store.state import Position
 REVISION_BUMP: Final = 1_000_000_000
 """More writes than any store makes between a backup and the moment it is needed (a thousand a second for 11 days)."""
 
-_RESTORED: Final = "store.restored"
+_RESTORING: Final = "store.restoring"  # being made: worth nothing
+_RESTORED: Final = "store.restored"  # whole, and not in its place yet
+_OLD: Final = "store.old"  # what was there before
+RESTORE_NAMES: Final = (_RESTORING, _RESTORED, _OLD)
 _MAGIC: Final = b"EdgeKube store backup\n"
 _FORMAT: Final = 1
 _PAGE_COUNT: Final = 200
 _CHUNK_SIZE_BYTES_MAX: Final = _PAGE_COUNT * (VALUE_SIZE_BYTES_MAX + KEY_SIZE_BYTES_MAX + 64)
 _LAST_KEY: Final = b"\xff" * (KEY_SIZE_BYTES_MAX + 1)
 _DIGEST_BYTES: Final = sha256().digest_size
+_FILES: Final = "files"  # of a store that waits to take its place: files for the data folder
+_FILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
 _size: Final = Struct(">I")
 
 
@@ -47,65 +53,40 @@ class BackupDamaged(StoreError):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a backup says of itself."""
+    """What a backup says of itself, and `files`: path in the data folder (at most one folder deep) -> content."""
 
     format: int
     cluster_id: str
     revision: int
+    files: Mapping[str, bytes] = {}
 
 
-class _Writer:
-    """Writes chunks and the digest, in a thread."""
+async def stream(store: Store, files: Mapping[str, bytes]) -> AsyncGenerator[bytes, None]:
+    """The state as of now, with `files` (see `Header`). What broke off is no backup: its digest is missing.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._digest = sha256()
-
-    def start(self) -> None:
-        self._write(_MAGIC)
-
-    def chunk(self, data: bytes) -> None:
-        packed = zlib.compress(data, 1)
-        self._write(_size.pack(len(packed)))
-        self._write(packed)
-
-    def finish(self) -> None:
-        self._write(_size.pack(0))
-        self._file.write(self._digest.digest())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
-
-
-async def backup(store: Store, path: Path) -> Header:
-    """Write the state as of now to `path`, which appears only when it is complete and synced.
-
-    Raises StoreError when writes outran the history while it was read (try again), OSError.
+    Raises StoreError when writes outran the history while it was read (try again).
     """
-    header = Header(_FORMAT, store.cluster_id, store.revision)
-    temporary = path.with_name(path.name + ".part")
+    header = Header(_FORMAT, store.cluster_id, store.revision, files)
+    digest = sha256(_MAGIC)
+    yield _MAGIC
+
+    async def chunk(data: bytes) -> bytes:
+        packed = await trio.to_thread.run_sync(zlib.compress, data, 1)
+        framed = _size.pack(len(packed)) + packed
+        digest.update(framed)
+        return framed
+
+    yield await chunk(msgspec.msgpack.encode(header))
+    start = b"\x01"
     try:
-        with temporary.open("wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            writer = _Writer(file)
-            await trio.to_thread.run_sync(writer.start)
-            await trio.to_thread.run_sync(writer.chunk, msgspec.msgpack.encode(header))
-            start = b"\x01"
-            while page := store.range(start, _LAST_KEY, limit=_PAGE_COUNT, revision=header.revision):
-                rows = [(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version) for kv in page]
-                await trio.to_thread.run_sync(writer.chunk, msgspec.msgpack.encode(rows))
-                start = page[-1].key + b"\0"
-            await trio.to_thread.run_sync(writer.finish)
-        temporary.rename(path)
-        await trio.to_thread.run_sync(sync_folder, path.parent)
+        while page := store.range(start, _LAST_KEY, limit=_PAGE_COUNT, revision=header.revision):
+            rows = [(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version) for kv in page]
+            yield await chunk(msgspec.msgpack.encode(rows))
+            start = page[-1].key + b"\0"
     except Compacted as error:
         raise StoreError("too many writes while the backup was being made: try again") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return header
+    digest.update(_size.pack(0))
+    yield _size.pack(0) + digest.digest()
 
 
 def verify(path: Path) -> Header:
@@ -130,8 +111,9 @@ async def restore(
 ) -> Header:
     """Make `data_dir/store` from a backup: a new history of one member. Returns the backup's header.
 
-    With `replace` an existing store becomes `store.old`. A crash leaves the old or the new store, never neither: a
-    restore that was complete is finished by the next open. Raises BackupDamaged, StoreError, OSError.
+    With `replace` an existing store becomes `store.old`; files of the data folder that the backup has, too, go to
+    `store.old/files`. A crash leaves the old or the new store, never neither: a restore that was complete is finished
+    by the next open. Raises BackupDamaged, StoreError, OSError.
     """
     header = await trio.to_thread.run_sync(verify, path)
     target = data_dir / "store"
@@ -140,9 +122,16 @@ async def restore(
         if not replace:
             raise StoreError(f"{target} holds a store already: move it away, or say that it is to be replaced")
         os.close(lock_folder(target))
-    making = data_dir / "store.restoring"
+    making = data_dir / _RESTORING
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
+    for name, content in header.files.items():
+        place = making / _FILES / name
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place.write_bytes(content)
+        place.chmod(0o600)
+        _sync_file(place)
+        sync_folder(place.parent)
     revision = header.revision + REVISION_BUMP
     meta = Meta(Position(1, 1, revision), os.urandom(16).hex(), os.urandom(16))
 
@@ -168,14 +157,36 @@ async def restore(
 
 def finish_restore(data_dir: Path) -> None:
     """Put a complete restored store in its place; nothing to do when there is none."""
-    restored, target, old = data_dir / _RESTORED, data_dir / "store", data_dir / "store.old"
+    restored, target, old = data_dir / _RESTORED, data_dir / "store", data_dir / _OLD
     if not restored.exists():
         return
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
+    for source in sorted((restored / _FILES).rglob("*")):
+        if source.is_file():
+            _put_file(source, data_dir, old)
+    shutil.rmtree(restored / _FILES, ignore_errors=True)
     restored.rename(target)
     sync_folder(data_dir)
+
+
+def _put_file(source: Path, data_dir: Path, old: Path) -> None:
+    """Move one restored file to its place, and what is there now out of the way."""
+    name = source.relative_to(data_dir / _RESTORED / _FILES)
+    place, kept = data_dir / name, old / _FILES / name
+    place.parent.mkdir(exist_ok=True, mode=0o700)
+    if place.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kept.unlink(missing_ok=True)
+        os.link(place, kept)
+    source.rename(place)
+    sync_folder(place.parent)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _check_digest(file: BinaryIO, path: Path) -> None:
@@ -216,6 +227,9 @@ def _header(data: bytes, path: Path) -> Header:
         raise BackupDamaged(f"the backup {path} has no readable header") from error
     if header.format != _FORMAT:
         raise BackupDamaged(f"the backup {path} has format {header.format}, this version reads {_FORMAT}")
+    for name in header.files:
+        if not _FILE_NAME.fullmatch(name) or name.startswith("store"):
+            raise BackupDamaged(f"the backup {path} holds a file {name!r}, which no backup holds")
     return header
 
 

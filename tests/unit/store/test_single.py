@@ -1,4 +1,4 @@
-"""A member alone on files, with either engine: restarts, fencing, limits, failures, backup."""
+"""A member alone on files, with either engine: restarts, fencing, limits, failures."""
 
 import errno
 import os
@@ -13,15 +13,12 @@ from edgekube.raft.messages import ConfState, HardState
 from edgekube.raft.wal import Wal
 from edgekube.raft.walfiles import LogFolder
 from edgekube.store.api import (
-    Compacted,
     Delete,
     Fenced,
-    Guard,
     Put,
     ReadOnly,
     StoreError,
 )
-from edgekube.store.backup import REVISION_BUMP, BackupDamaged, backup, finish_restore, restore
 from edgekube.store.disk import Disk, StoreCorrupt, StoreFailed
 from edgekube.store.limits import Limits
 from edgekube.store.replicated import ReplicatedStore
@@ -247,65 +244,6 @@ async def test_the_database_is_read_back_as_written(tmp_path: Path) -> None:
     disk = Disk(tmp_path / "data", tmp_path / "run")
     assert disk.meta == meta
     disk.close()
-
-
-async def test_backup_and_restore(tmp_path: Path) -> None:
-    file = tmp_path / "backup"
-    async with at(tmp_path) as store:
-        await fill(store, 450)
-        await store.txn([], [Delete(b"/k/0001")])
-        header = await backup(store, file)
-        assert header.revision == store.revision
-        await fill(store, 5, first=9000)
-        identity = store.cluster_id
-    with pytest.raises(StoreError, match="replaced"):
-        await restore(file, tmp_path / "data")
-    await restore(file, tmp_path / "data", replace=True, segment_size=SMALL.segment_size)
-    async with at(tmp_path) as store:
-        assert store.cluster_id != identity
-        assert store.compacted == store.revision == header.revision + REVISION_BUMP
-        assert store.count(b"/", b"0") == 449
-        assert store.get(b"/k/9000") is None
-        kv = store.get(b"/k/0002")
-        assert kv is not None
-        assert kv.mod_revision == 4
-        with pytest.raises(Compacted):
-            store.range(b"/", b"0", revision=header.revision)
-        assert (await store.txn([Guard(b"/k/0002", 4)], [Put(b"/k/0002", b"")])).revision == store.revision
-        await fill(store, 100)
-        after = store.range(b"/", b"0")
-    async with at(tmp_path) as store:
-        assert store.range(b"/", b"0") == after
-
-
-@pytest.mark.parametrize("place", [0, 10, 40, 200, -1, -40])
-async def test_a_damaged_backup_changes_nothing(tmp_path: Path, place: int) -> None:
-    file = tmp_path / "backup"
-    async with at(tmp_path) as store:
-        await fill(store, 20)
-        await backup(store, file)
-    data = bytearray(file.read_bytes())
-    data[place] ^= 1
-    for damaged in (bytes(data), bytes(data[:-1]), bytes(data[:50]), b""):
-        file.write_bytes(damaged)
-        with pytest.raises(BackupDamaged):
-            await restore(file, tmp_path / "data", replace=True)
-    async with at(tmp_path) as store:
-        assert store.count(b"/", b"0") == 20
-
-
-async def test_an_interrupted_restore_is_finished(tmp_path: Path) -> None:
-    file = tmp_path / "backup"
-    data = tmp_path / "data"
-    async with at(tmp_path) as store:
-        await fill(store, 20)
-        await backup(store, file)
-    await restore(file, tmp_path / "elsewhere", segment_size=SMALL.segment_size)
-    (tmp_path / "elsewhere" / "store").rename(data / "store.restored")
-    async with at(tmp_path) as store:
-        assert store.revision > REVISION_BUMP
-    assert (data / "store.old").exists()
-    finish_restore(data)
 
 
 async def test_either_engine_goes_on_with_the_others_files(tmp_path: Path) -> None:
