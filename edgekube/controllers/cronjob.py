@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from cronsim import CronSim, CronSimError
 
 from edgekube.client.api import Key
 from edgekube.client.patches import merge_patch
@@ -14,6 +12,7 @@ from edgekube.controllers.jobcount import finished
 from edgekube.controllers.owners import controller_of, index_by_controller, owned_by, owner_keys, owner_reference
 from edgekube.types.batch_v1 import CronJob, CronJobStatus, Job
 from edgekube.types.core_v1 import ObjectReference
+from edgekube.types.cron import CronError, starts, zone_of
 from edgekube.types.meta_v1 import ObjectMeta
 from edgekube.types.status import ApiError
 from edgekube.types.time import format_time, parse_datetime
@@ -21,6 +20,7 @@ from edgekube.types.time import format_time, parse_datetime
 API_VERSION, KIND = "batch/v1", "CronJob"
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 MISSED_MAX = 100  # more missed starts than this are worth a warning
+DEADLINE_SECONDS_MAX = 100 * 366 * 86400  # longer is for ever; dates end in the year 9999
 LOOK_BACK_MAX = 5000  # schedule steps walked to find the latest missed start
 
 
@@ -171,53 +171,34 @@ def due(cron: CronJob, now: datetime) -> tuple[datetime | None, datetime, int]:
     Raises ScheduleError.
     """
     try:
-        zone = ZoneInfo(cron.spec.timeZone) if cron.spec.timeZone else UTC
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ScheduleError(f"invalid timeZone: {cron.spec.timeZone}: {error}") from None
-    since = cron.metadata.creationTimestamp
-    if cron.status.lastScheduleTime:
-        since = cron.status.lastScheduleTime
-    earliest = parse_datetime(since)
-    if cron.spec.startingDeadlineSeconds is not None:
-        earliest = max(earliest, now - timedelta(seconds=cron.spec.startingDeadlineSeconds))
-    expression = MACROS.get(cron.spec.schedule, cron.spec.schedule)
-    try:
-        walker = CronSim(expression, earliest.astimezone(zone))
+        zone = zone_of(cron.spec.timeZone) if cron.spec.timeZone else UTC
+        since = parse_datetime(cron.status.lastScheduleTime or cron.metadata.creationTimestamp)
+        deadline = cron.spec.startingDeadlineSeconds
+        if deadline is not None:
+            since = max(since, now - timedelta(seconds=min(deadline, DEADLINE_SECONDS_MAX)))
         latest: datetime | None = None
-        for missed, at in enumerate(walker):
+        for missed, at in enumerate(starts(cron.spec.schedule, since.astimezone(zone))):
             if at > now:
                 return (latest.astimezone(UTC) if latest is not None else None), at.astimezone(UTC), missed
             latest = at
             if missed >= LOOK_BACK_MAX:
                 # Long asleep: only the newest start counts, so begin again shortly before now.
-                walker = CronSim(expression, (now - timedelta(days=1)).astimezone(zone))
-                following = next(CronSim(expression, now.astimezone(zone)))
-                for recent in walker:
+                following = next(starts(cron.spec.schedule, now.astimezone(zone)))
+                for recent in starts(cron.spec.schedule, (now - timedelta(days=1)).astimezone(zone)):
                     if recent > now:
                         break
                     latest = recent
                 return latest.astimezone(UTC), following.astimezone(UTC), missed
-    except CronSimError as error:
+    except (CronError, OverflowError) as error:
         raise ScheduleError(f"unparseable schedule: {cron.spec.schedule}: {error}") from None
     raise ScheduleError(f"the schedule {cron.spec.schedule} never comes due")
-
-
-MACROS = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
 
 
 def new_job(cron: CronJob, at: datetime) -> Job:
     """The Job of one start: its name carries the minute, so that the same start cannot be made twice."""
     template = cron.spec.jobTemplate
     minutes = int(at.timestamp()) // 60
-    zone = ZoneInfo(cron.spec.timeZone) if cron.spec.timeZone else UTC
+    zone = zone_of(cron.spec.timeZone) if cron.spec.timeZone else UTC
     return Job(
         apiVersion="batch/v1",
         kind="Job",

@@ -36,6 +36,10 @@ DUE = [
      None, "2026-01-01T00:10:00Z", 0),
     ("@hourly", "", "2026-01-01T00:00:00Z", "", "2026-01-01T03:30:00Z",
      "2026-01-01T03:00:00Z", "2026-01-01T04:00:00Z", 3),
+    ("? * * * ?", "", "2026-01-01T00:00:00Z", "", "2026-01-01T00:01:30Z",
+     "2026-01-01T00:01:00Z", "2026-01-01T00:02:00Z", 1),
+    ("@every 1m30s", "", "2026-01-01T00:00:10Z", "", "2026-01-01T00:03:30Z",
+     "2026-01-01T00:03:10Z", "2026-01-01T00:04:40Z", 2),
     ("0 9 * * 1", "Europe/Berlin", "2026-06-01T00:00:00Z", "", "2026-06-01T07:30:00Z",
      "2026-06-01T07:00:00Z", "2026-06-08T07:00:00Z", 1),
     # The hour that summer time leaves out, and the one that winter time repeats: once each.
@@ -69,14 +73,14 @@ def test_a_deadline_forgets_starts_before_it() -> None:
     assert due(cron, at("2026-01-01T05:15:00Z"))[0] is None
 
 
-@pytest.mark.parametrize("schedule", ["61 * * * *", "nonsense", "0 0 30 2 *", "* * * *"])
+@pytest.mark.parametrize("schedule", ["61 * * * *", "nonsense", "0 0 30 2 *", "* * * *", "0 0 L * *"])
 def test_what_cannot_be_scheduled_says_so(schedule: str) -> None:
     with pytest.raises(ScheduleError):
         due(made(schedule, "2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"))
 
 
 def test_unknown_zone_says_so() -> None:
-    with pytest.raises(ScheduleError, match="timeZone"):
+    with pytest.raises(ScheduleError, match="unknown time zone Mars/Olympus"):
         due(made("* * * * *", "2026-01-01T00:00:00Z", timeZone="Mars/Olympus"), at("2026-01-02T00:00:00Z"))
 
 
@@ -181,3 +185,25 @@ async def test_deleted_cron_job_takes_its_jobs_along(autojump_clock: object) -> 
         await cluster.until(lambda: len(cluster.pods()) == 1)
         await cluster.client.delete(CronJob, "tick", "default")
         await cluster.until(lambda: not cluster.all(Job) and not cluster.pods())
+
+
+PARTS = st.sampled_from(
+    ("*", "*/5", "0", "59", "60", "1-5", "5-1", "MON", "L", "?", "5L", "1#9", "W", "@daily", ",", "9" * 5000)
+)
+ZONES = st.none() | st.sampled_from(
+    ("", "Europe", "Europe/Berlin", "../etc", "/etc/passwd", "a\0b", "Local", "x" * 300)
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(PARTS, max_size=7).map(" ".join) | st.text(max_size=20),
+    ZONES | st.text(max_size=10),
+    st.none() | st.integers(0, 2**63 - 1),
+)
+def test_only_schedule_errors_escape(schedule: str, zone: str | None, deadline: int | None) -> None:
+    cron = made(schedule, "2026-01-05T09:00:00Z", timeZone=zone, startingDeadlineSeconds=deadline)
+    try:
+        due(cron, at("2026-01-05T10:00:30Z"))
+    except ScheduleError:
+        pass
