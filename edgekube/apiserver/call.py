@@ -9,6 +9,7 @@ from edgekube.apiserver import storage
 from edgekube.apiserver.request import ApiRequest, User
 from edgekube.apiserver.resources import Resource
 from edgekube.types import status
+from edgekube.types.integers import integer as integer_of
 
 FIELD_MANAGER_LENGTH_MAX = 128
 _BOOLS = {"1": True, "t": True, "true": True, "": False, "0": False, "f": False, "false": False}
@@ -65,10 +66,10 @@ def integer(query: Mapping[str, str], name: str, default: int | None = None) -> 
     text = query.get(name, "")
     if not text:
         return default
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+    value = integer_of(text)
+    if value is None:
         raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax ({name})')
-    return int(text)
+    return value
 
 
 def call_of(request: ApiRequest, resource: Resource) -> Call:

@@ -19,6 +19,7 @@ from edgekube.http.server import Request
 from edgekube.http.spdy import SPDY_UPGRADE, SpdyError
 from edgekube.http.spdy_session import SpdySession, SpdyStream
 from edgekube.http.websocket import NORMAL, WebSocket, WebSocketClosed, WebSocketStream, accept_headers, is_upgrade
+from edgekube.types.integers import natural
 from edgekube.types.status import ApiError, bad_request
 
 PROTOCOL: Final = "portforward.k8s.io"
@@ -58,9 +59,10 @@ def forward_ports(
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 0 < int(text[:6]) < 1 << 16:
+    number = natural(text, 65535)
+    if not number:
         raise bad_request(f"unable to parse port {text!r}")
-    return int(text)
+    return number
 
 
 class _Forward:

@@ -13,6 +13,7 @@ from edgekube.apiserver.resources import Resource
 from edgekube.apiserver.selection import Selection
 from edgekube.store.api import Compacted, KeyValue, Store, StoreError, prefix_end
 from edgekube.types import status
+from edgekube.types.integers import natural
 
 CONTINUE_SIZE_BYTES_MAX = 2048
 LIST_WHOLE_ITEMS_MAX = 500  # longer lists are streamed
@@ -59,11 +60,12 @@ def parse_version(text: str) -> int:
     """A resourceVersion; "" and "0" are 0. Raises ApiError."""
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()) or len(text) > 19:
+    version = natural(text, 2**64 - 1)
+    if version is None:
         raise status.bad_request(
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
         )
-    return int(text)
+    return version
 
 
 class Reader:

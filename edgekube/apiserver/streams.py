@@ -18,6 +18,7 @@ from edgekube.http.messages import HttpError, PushResponse, Sender, UpgradeRespo
 from edgekube.http.server import Request
 from edgekube.http.spdy import SPDY_UPGRADE
 from edgekube.http.websocket import is_upgrade
+from edgekube.types.integers import integer
 from edgekube.types.status import ApiError, bad_request, failure
 
 _LOG_HEADERS: Final = [("Content-Type", "text/plain"), ("Cache-Control", "no-cache, private")]
@@ -133,11 +134,10 @@ def _count(values: dict[str, str], name: str, least: int) -> int | None:
     text = values.get(name, "")
     if not text:
         return None
-    try:
-        value = int(text)
-    except ValueError:
-        raise bad_request(f"{name}: {text!r} is not a number") from None
-    if not least <= value < 1 << 63:
+    value = integer(text)
+    if value is None:
+        raise bad_request(f"{name}: {text!r} is not a number")
+    if value < least:
         raise _invalid(f"{name}: Invalid value: {value}: must be greater than or equal to {least}")
     return value
 

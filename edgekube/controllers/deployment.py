@@ -23,6 +23,7 @@ from edgekube.controllers.rollout import replicas_of, wanted_replicas
 from edgekube.types.apps_v1 import Deployment, ReplicaSet, ReplicaSetSpec
 from edgekube.types.core_v1 import Pod, PodTemplateSpec
 from edgekube.types.hashing import hash_of
+from edgekube.types.integers import natural
 from edgekube.types.meta_v1 import LabelSelector, ObjectMeta
 from edgekube.types.status import ApiError
 from edgekube.types.time import format_time
@@ -316,8 +317,7 @@ def find_new(deployment: Deployment, sets: Sequence[ReplicaSet]) -> ReplicaSet |
 
 def revision_of(rs: ReplicaSet) -> int:
     """0 when there is none, or nothing that could be one."""
-    text = rs.metadata.annotations.get(REVISION, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return natural(rs.metadata.annotations.get(REVISION, "")) or 0
 
 
 def next_revision(sets: Sequence[ReplicaSet]) -> int:

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable
 
+from edgekube.types.integers import natural
+
 
 def parse(text: str, limit: int) -> set[int]:
     """The indexes below `limit`; what is malformed is skipped, as a status field is not to be trusted."""
     found: set[int] = set()
     for part in filter(None, text.split(",")):
         first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            continue
-        low = int(first)
-        found.update(range(low, min(int(last) if dash else low, limit - 1) + 1))
-    return {index for index in found if index < limit}
+        low, high = natural(first), natural(last if dash else first)
+        if low is not None and high is not None:
+            found.update(range(low, min(high, limit - 1) + 1))
+    return found
 
 
 def render(indexes: Iterable[int]) -> str:

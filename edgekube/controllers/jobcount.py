@@ -21,6 +21,7 @@ from edgekube.controllers.jobpolicy import (
 from edgekube.controllers.owners import deletion_rank, is_ready, is_terminating
 from edgekube.types.batch_v1 import Job, JobStatus, UncountedTerminatedPods
 from edgekube.types.core_v1 import Pod
+from edgekube.types.integers import natural
 from edgekube.types.time import parse_time
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -173,8 +174,7 @@ def index_failures(job: Job, pods: Sequence[Pod]) -> dict[int, int]:
         index = index_of(pod)
         if index is None:
             continue
-        text = pod.metadata.annotations.get(INDEX_FAILURES, "")
-        carried = int(text) if text.isascii() and text.isdigit() else 0
+        carried = natural(pod.metadata.annotations.get(INDEX_FAILURES, "")) or 0
         # One that was let go of before it was deleted was not needed any more: that is no failure.
         discarded = bool(pod.metadata.deletionTimestamp) and FINALIZER not in pod.metadata.finalizers
         counts = not discarded and has_failed(job, pod) and policy_action(job.spec, pod)[0] != "Ignore"

@@ -3,14 +3,14 @@
 from edgekube.controllers import indexes
 from edgekube.types.batch_v1 import Job, JobSpec, PodFailurePolicyRule
 from edgekube.types.core_v1 import Pod
+from edgekube.types.integers import natural
 
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
 
 
 def index_of(pod: Pod) -> int | None:
-    text = pod.metadata.annotations.get(INDEX_ANNOTATION, "")
-    return int(text) if text.isdigit() else None
+    return natural(pod.metadata.annotations.get(INDEX_ANNOTATION, ""))
 
 
 def is_indexed(job: Job) -> bool:

@@ -7,6 +7,7 @@ import msgspec
 
 from edgekube.client.api import Change, Client, Informer, Key, KubeObject
 from edgekube.types.core_v1 import Pod, PodTemplateSpec
+from edgekube.types.integers import integer
 from edgekube.types.meta_v1 import LabelSelector, ObjectMeta, OwnerReference
 from edgekube.types.selectors import from_label_selector
 from edgekube.types.status import ApiError
@@ -206,10 +207,7 @@ def deletion_rank(pod: Pod, on_same_node: int) -> tuple[Any, ...]:
     Unassigned before assigned, pending before running, unready before ready, lower deletion cost, more doubled up on a
     node, ready for less time, restarted more often, created later.
     """
-    try:
-        cost = int(pod.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost", "0"))
-    except ValueError:
-        cost = 0
+    cost = integer(pod.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost", "")) or 0
     restarts = max((s.restartCount for s in pod.status.containerStatuses), default=0)
     return (
         bool(pod.spec.nodeName),

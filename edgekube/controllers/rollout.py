@@ -6,6 +6,7 @@ Availability never falls below `replicas - maxUnavailable`, and never more than 
 from collections.abc import Mapping, Sequence
 
 from edgekube.types.apps_v1 import Deployment, ReplicaSet, RollingUpdateDeployment
+from edgekube.types.integers import natural
 from edgekube.types.intstr import scaled
 
 Scales = Mapping[str, int]  # ReplicaSet name -> replicas it should have
@@ -142,9 +143,7 @@ def _share(deployment: Deployment, rs: ReplicaSet, limit: int, left: int) -> int
         return 0
     if wanted_replicas(deployment) == 0:
         return max(-replicas_of(rs), left)
-    text = rs.metadata.annotations.get(MAX_REPLICAS, "")
-    before = int(text) if text.isascii() and text.isdigit() else 0
-    before = before or deployment.status.replicas or replicas_of(rs)
+    before = natural(rs.metadata.annotations.get(MAX_REPLICAS, "")) or deployment.status.replicas or replicas_of(rs)
     share = (2 * replicas_of(rs) * limit + before) // (2 * before) - replicas_of(rs)  # halves are rounded up
     return min(share, left) if left > 0 else max(share, left)
 

@@ -12,6 +12,7 @@ from edgekube.kubelet.grpc_health import GrpcError, HealthCall
 from edgekube.kubelet.grpc_health import request as grpc_request
 from edgekube.runtime.api import ContainerRuntime, RuntimeFailure
 from edgekube.types.core_v1 import HTTPGetAction, TCPSocketAction
+from edgekube.types.integers import natural
 
 OUTPUT_BYTES_MAX = 10 * 1024  # of a probe's answer, as the kubelet reads
 HEAD_BYTES_MAX = 64 * 1024
@@ -143,4 +144,5 @@ def port_number(action: HTTPGetAction | TCPSocketAction, ports: dict[str, int]) 
     port = action.port
     if isinstance(port, int):
         return port
-    return int(port) if port.isdigit() else ports.get(port)
+    number = natural(port, 65535)
+    return ports.get(port) if number is None else number

@@ -7,6 +7,7 @@ compression is switched off in our direction (literals), and the peer is told to
 import struct
 
 from edgekube.kubelet.hpack import HeaderError, read_headers
+from edgekube.types.integers import natural
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PATH = "/grpc.health.v1.Health/Check"
@@ -154,7 +155,8 @@ class HealthCall:
             return "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
         if code not in ("", "0"):
             text = self._headers.get("grpc-message", "")
-            name = CODE_NAMES[int(code)] if code.isdigit() and int(code) < len(CODE_NAMES) else code
+            number = natural(code, len(CODE_NAMES) - 1)
+            name = code if number is None else CODE_NAMES[number]
             return f"error: health rpc probe failed: rpc error: code = {name} desc = {text}"
         if self._headers.get(":status", "200") != "200":
             return f"error: health rpc probe failed: HTTP status {self._headers[':status']}"

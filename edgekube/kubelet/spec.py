@@ -16,6 +16,7 @@ from edgekube.runtime.api import (
     SandboxSpec,
     Security,
 )
+from edgekube.runtime.users import ID_MAX
 from edgekube.types.core_v1 import (
     AppArmorProfile,
     Container,
@@ -26,6 +27,7 @@ from edgekube.types.core_v1 import (
     SecurityContext,
     VolumeMount,
 )
+from edgekube.types.integers import natural
 from edgekube.types.pod_resources import qos_class
 
 AnyContainer = Container | EphemeralContainer
@@ -131,10 +133,9 @@ def security(pod: Pod, container: AnyContainer, image: Image, seccomp_dir: Path)
     username = ""
     if uid is None:
         user, _, group = image.config.user.partition(":")
-        if user.isdigit():
-            uid = int(user)
-            if group.isdigit() and gid is None:
-                gid = int(group)
+        uid = natural(user, ID_MAX)
+        if uid is not None:
+            gid = natural(group, ID_MAX) if gid is None else gid
         elif user:
             username = image.config.user
     if non_root and (uid == 0 or (uid is None and not username)):

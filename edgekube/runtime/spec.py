@@ -21,6 +21,7 @@ from edgekube.runtime.defaults import (
     default_mounts,
 )
 from edgekube.runtime.users import Identity
+from edgekube.types.integers import natural
 
 OCI_VERSION = "1.0.2"
 ENV_BYTES_MAX = 1 << 20
@@ -66,6 +67,9 @@ class Surroundings(msgspec.Struct, frozen=True):
     shm: str | None = None
 
 
+SIGNAL_MAX = 64
+
+
 def _failure(message: str) -> RuntimeFailure:
     return RuntimeFailure("CreateContainerConfigError", message)
 
@@ -73,13 +77,13 @@ def _failure(message: str) -> RuntimeFailure:
 def parse_signal(text: str) -> int:
     """`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`. Raises RuntimeFailure for what is no signal."""
     name = text.strip().upper()
-    if name.isascii() and name.isdigit() and 0 < int(name) < 65:
-        return int(name)
+    if number := natural(name, SIGNAL_MAX):
+        return number
     name = name.removeprefix("SIG")
     base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
-    if base in ("RTMIN", "RTMAX") and (not sign or offset.isdigit()):
-        number = int(signal.SIGRTMIN if base == "RTMIN" else signal.SIGRTMAX)
-        number += (1 if sign == "+" else -1) * int(offset) if sign else 0
+    steps = natural(offset, SIGNAL_MAX) if sign else 0
+    if base in ("RTMIN", "RTMAX") and steps is not None:
+        number = int(signal.SIGRTMIN if base == "RTMIN" else signal.SIGRTMAX) + (steps if sign == "+" else -steps)
         if int(signal.SIGRTMIN) <= number <= int(signal.SIGRTMAX):
             return number
     found = signal.Signals.__members__.get(f"SIG{name}")

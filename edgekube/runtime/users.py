@@ -7,6 +7,7 @@ import msgspec
 
 from edgekube.native.files import open_in_root
 from edgekube.runtime.api import RuntimeFailure, Security
+from edgekube.types.integers import natural
 
 USER_FILE_BYTES_MAX = 1 << 20
 ID_MAX = 2**31 - 1
@@ -84,7 +85,7 @@ def resolve(image_user: str, security: Security, passwd: str, group: str) -> Ide
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and int(text) <= ID_MAX else None
+    return natural(text, ID_MAX)
 
 
 def _accounts(text: str) -> list[_Account]:

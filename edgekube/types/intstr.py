@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-_PERCENT: Final = re.compile(r"([0-9]+)%", re.ASCII)
+_PERCENT: Final = re.compile(r"([0-9]{1,9})%", re.ASCII)
 
 
 class IntOrPercentError(ValueError):

@@ -6,6 +6,7 @@ Shared by the scheduler, the DaemonSet controller, the node lifecycle controller
 from collections.abc import Iterable, Sequence
 
 from edgekube.types.core_v1 import Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration
+from edgekube.types.integers import integer
 
 NO_SCHEDULE, PREFER_NO_SCHEDULE, NO_EXECUTE = "NoSchedule", "PreferNoSchedule", "NoExecute"
 
@@ -27,9 +28,8 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 def _numeric(toleration: Toleration, taint: Taint) -> bool:
     """Gt and Lt compare as integers (KEP-5471)."""
-    try:
-        bound, value = int(toleration.value), int(taint.value)
-    except ValueError:
+    bound, value = integer(toleration.value), integer(taint.value)
+    if bound is None or value is None:
         return False
     return value > bound if toleration.operator == "Gt" else value < bound
 
@@ -55,9 +55,8 @@ def requirement_holds(requirement: NodeSelectorRequirement, value: str | None) -
         case "DoesNotExist":
             return value is None
         case "Gt" | "Lt":
-            try:
-                have, bound = int(value or ""), int(requirement.values[0])
-            except (ValueError, IndexError):
+            have, bound = integer(value or ""), integer("".join(requirement.values[:1]))
+            if have is None or bound is None:
                 return False
             return have > bound if requirement.operator == "Gt" else have < bound
     return False

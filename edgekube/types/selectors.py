@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from edgekube.types import names
+from edgekube.types.integers import integer
 from edgekube.types.meta_v1.label_selector import LabelSelector
 
 TEXT_MAX: Final = 64 * 1024  # characters of a selector; URLs are shorter
@@ -54,7 +55,7 @@ class Requirement(msgspec.Struct, frozen=True):
             case Operator.DOES_NOT_EXIST:
                 return held is None
             case _:
-                number = _integer(held)
+                number = integer(held or "")
                 if number is None:
                     return False
                 limit = int(self.values[0])
@@ -132,10 +133,6 @@ _IN_OBJECTS: Final = {
 }
 
 
-def _integer(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"[+-]?\d{1,19}", text, re.ASCII) else None
-
-
 def _requirement(key: str, operator: Operator, values: Iterable[str]) -> Requirement:
     """A checked requirement."""
     found = tuple(sorted(set(values)))
@@ -152,7 +149,7 @@ def _requirement(key: str, operator: Operator, values: Iterable[str]) -> Require
     if operator in (Operator.GREATER_THAN, Operator.LESS_THAN):
         if len(found) != 1:
             raise SelectorError(f"{where}: Invalid value: for 'Gt', 'Lt' operators, exactly one value is required")
-        if _integer(found[0]) is None:
+        if integer(found[0]) is None:
             raise SelectorError(
                 f"{where}[0]: Invalid value: \"{found[0]}\": for 'Gt', 'Lt' operators, the value must be an integer"
             )

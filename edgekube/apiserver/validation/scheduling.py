@@ -6,6 +6,7 @@ from typing import Any
 from edgekube.apiserver.validation.rules import dns_label, label_selector, one_of, texts
 from edgekube.types import names
 from edgekube.types.fieldpath import FieldError, Path, duplicate, forbidden, invalid, not_supported, required
+from edgekube.types.integers import integer
 
 EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 NODE_OPERATORS = ("DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn")
@@ -36,7 +37,7 @@ def tolerations(items: Sequence[Any], path: Path) -> list[FieldError]:
                 if one.value:
                     errors.append(invalid(at / "operator", one, "value must be empty when `operator` is 'Exists'"))
             case "Gt" | "Lt":
-                if not one.value.lstrip("-").isdigit():
+                if integer(one.value) is None:
                     errors.append(invalid(at / "value", one.value, "value must be an integer for operator Gt or Lt"))
             case _:
                 errors.append(not_supported(at / "operator", one.operator, ["Equal", "Exists"]))

@@ -1,9 +1,16 @@
 """Templates as kubectl's documentation and its users write them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekube.cli.errors import UsageError
 from edgekube.cli.jsonpath import Template, relaxed
+
+WORDS = (
+    "{", "}", "[", "]", "(", ")", "?", "@", "$", ".", "..", "*", ",", ":", "'", '"', "\\", "==", "<", "-", "0", "2",
+    "range ", "end", "items", "name", "{range .items[*]}", "{end}", "[?(@.n>1)]", "[0:9:3]", "[-1]", " ", "9" * 30,
+)  # fmt: skip
 
 PODS = {
     "kind": "List",
@@ -72,3 +79,14 @@ def test_relaxed_forms_mean_the_same(path: str) -> None:
 def test_nesting_has_a_limit() -> None:
     with pytest.raises(UsageError, match="too deeply nested"):
         Template("{range .a}" * 100 + "{end}" * 100)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=12).map("".join) | st.text(max_size=40))
+def test_only_usage_errors_escape(text: str) -> None:
+    for make in (Template, relaxed):
+        try:
+            template = make(text)
+        except UsageError:
+            continue
+        template.render(PODS)
+        template.find(PODS)

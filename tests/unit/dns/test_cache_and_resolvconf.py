@@ -1,6 +1,9 @@
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgekube.dns.cache import OVERHEAD_BYTES, Cache
 from edgekube.dns.codec import (
     NOERROR,
@@ -70,3 +73,8 @@ def test_we_never_ask_ourselves_nor_the_stub(tmp_path: Path) -> None:
     own = [ip_address("10.43.0.10")]
     assert upstreams(conf, own, stub) == [IPv4Address("192.168.1.1")]
     assert upstreams(tmp_path / "none", own, stub) == []
+
+
+@given(st.lists(st.one_of(st.text(max_size=30), st.text(max_size=30).map("nameserver ".__add__))).map("\n".join))
+def test_any_text_is_read(text: str) -> None:
+    parse_nameservers(text)

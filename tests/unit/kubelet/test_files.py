@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekube.kubelet.config import KubeletConfig
 from edgekube.kubelet.files import Resolver, host_network_hosts, parse_resolv_conf, pod_hosts, pod_resolver
@@ -77,3 +79,10 @@ def test_hosts() -> None:
     shared = host_network_hosts(pod_of(hostAliases=aliases), "127.0.0.1 node\n")
     assert shared.startswith("# Kubernetes-managed hosts file (host network).\n127.0.0.1 node\n")
     assert "1.2.3.4\tfoo\tbar\n" in shared
+
+
+@given(st.text(st.sampled_from("nameserver search domain options;#\t\n\r\f 1.:é\0"), max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    """What is read once comes back as the same text."""
+    found = parse_resolv_conf(text)
+    assert parse_resolv_conf(found.text()) == found

@@ -3,6 +3,8 @@
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekube.kubelet.grpc_health import (
     DATA,
@@ -138,16 +140,40 @@ def test_huffman_strings_are_read() -> None:
             huffman_decode(bytes.fromhex(bad))
 
 
-def test_noise_raises_nothing_else() -> None:
-    import random
+HEADER = st.builds(literal, st.sampled_from((b"grpc-status", b"grpc-message", b"x")), st.binary(max_size=100))
+NUMERALS = st.text(st.sampled_from("0123456789²٣"), max_size=40).map(str.encode)
+PAYLOAD = st.one_of(
+    st.binary(max_size=60),
+    st.lists(HEADER, max_size=3).map(b"".join),
+    st.builds(literal, st.just(b"grpc-status"), NUMERALS),
+    st.binary(max_size=20).map(lambda data: b"\x00\x00\x00\x00" + bytes([len(data)]) + data),
+)
+FRAME = st.builds(
+    frame,
+    st.sampled_from((HEADERS, DATA, SETTINGS, PING, GOAWAY, RST_STREAM, 9, 200)),
+    st.integers(0, 255),
+    st.sampled_from((0, 1, 3)),
+    PAYLOAD,
+)
 
-    noise = random.Random(7)
-    for _ in range(2000):
-        size = noise.randrange(40)
-        payload = noise.randbytes(size)
-        data = frame(noise.choice((HEADERS, DATA, SETTINGS, 9, 2)), noise.randrange(256), noise.choice((0, 1)), payload)
-        try:
-            call = answered(data)
-            call.verdict()
-        except GrpcError:
-            continue
+
+@given(st.lists(FRAME, max_size=6), st.binary(max_size=20), st.integers(1, 30))
+def test_only_grpc_errors_escape(frames: list[bytes], noise: bytes, piece: int) -> None:
+    try:
+        answered(*frames, noise, piece=piece).verdict()
+    except GrpcError:
+        pass
+
+
+@pytest.mark.parametrize("code", ["²", "9" * 120, "17", "-1", "x"])
+def test_a_code_that_is_none_is_shown_as_it_came(code: str) -> None:
+    block = literal(b"grpc-status", code.encode())
+    assert f"code = {code} " in answered(frame(HEADERS, END_HEADERS | END_STREAM, 1, block)).verdict()
+
+
+@given(st.binary(max_size=200))
+def test_only_header_errors_escape(block: bytes) -> None:
+    try:
+        read_headers(block)
+    except HeaderError:
+        pass

@@ -4,6 +4,8 @@ import base64
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekube.kubelet.keyring import credentials_for, docker_credentials, matches, repository_of
 from edgekube.runtime.api import Credentials
@@ -69,3 +71,26 @@ def test_secrets_are_read() -> None:
     assert [(c.registry, c.identity_token) for c in old] == [("c.test", "t")]
     for broken in (b"no json", b'{"auths": {"a": {"auth": "%%%"}}}', b'{"auths": 3}'):
         assert docker_credentials(Secret(data={".dockerconfigjson": broken})) == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(("auths", "auth", "username", "a.test", "https://[", "*.*:1/")), inner, max_size=3
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.sampled_from((".dockerconfigjson", ".dockercfg")), JSON.map(msgspec.json.encode) | st.binary(max_size=100))
+def test_nothing_escapes_whatever_a_secret_holds(key: str, data: bytes) -> None:
+    for found in docker_credentials(Secret(data={key: data})):
+        credentials_for("reg.test:5000/a/b:v1", [found])
+
+
+@given(st.text(), st.text())
+def test_nothing_escapes_whatever_the_key_and_the_image(key: str, image: str) -> None:
+    matches(key, image)

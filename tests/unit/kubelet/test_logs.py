@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekube.kubelet.logs import Formatter, log_files, parse_line, read_log, stamp, tail_offset, tail_start, tail_text
 
@@ -128,3 +130,9 @@ async def test_a_limit_ends_following(tmp_path: Path) -> None:
     formatter = Formatter(timestamps=False, limit=3)
     source = read_log(log, formatter, ended=lambda: False, wait_end=trio.sleep_forever)
     assert [chunk async for chunk in source] == [b"fir"]
+
+
+@given(st.binary(max_size=80))
+def test_any_line_is_read_or_left_out(raw: bytes) -> None:
+    found = parse_line(raw)
+    assert found is None or found.stream in ("stdout", "stderr")

@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekube.runtime.api import RuntimeFailure, Security
 from edgekube.runtime.users import Identity, read_user_files, resolve
@@ -58,3 +60,16 @@ def test_a_fifo_or_nothing_is_empty(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     os.mkfifo(tmp_path / "etc" / "passwd")
     assert read_user_files(str(tmp_path)) == ("", "")
+
+
+WORD = st.sampled_from(("root", "web", "0", "1000", "9" * 5000, "²", "x", "-1", ""))
+FILES = st.lists(st.lists(WORD, max_size=6).map(":".join) | st.text(max_size=20), max_size=5).map("\n".join)
+
+
+@given(st.one_of(WORD, st.builds("{}:{}".format, WORD, WORD), st.text()), FILES, FILES)
+def test_only_runtime_failures_escape(user: str, passwd: str, group: str) -> None:
+    try:
+        who = resolve(user, Security(), passwd, group)
+    except RuntimeFailure:
+        return
+    assert all(0 <= number < 2**31 for number in (who.uid, who.gid, *who.groups))
