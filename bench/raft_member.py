@@ -1,0 +1,101 @@
+"""One member of a group on loopback, in a process of its own, for raft_store.py: MEMBER PORTS FOLDER.
+
+Takes a line of JSON a time on stdin: ["write", writers, count, size] answers ["wrote"] when all is acknowledged;
+["load", writers] writes until the end and tells each ["ack", begun, acknowledged] in monotonic seconds. Tells
+["lead"] whenever it begins to lead, and ["flushed"] when the database has everything there is.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import trio
+
+from edgekube.raft.stream import StreamTransport
+from edgekube.store.api import Put, StoreError
+from edgekube.store.limits import Limits
+from edgekube.store.replicated import ReplicatedStore, open_replicated
+
+# Flushed a few times more often than a node's store is, so that the flush falls into what is measured.
+LIMITS = Limits(history_age_kept=5.0)
+PAUSE_S = 0.01  # of a writer under load
+
+
+def tell(*line: object) -> None:
+    os.write(1, json.dumps(line).encode() + b"\n")
+
+
+async def write(store: ReplicatedStore, writers: int, count: int, size: int) -> None:
+    value = os.urandom(size)
+
+    async def one(writer: int) -> None:
+        for number in range(count // writers):
+            await store.txn([], [Put(b"/bench/%d/%d/%d" % (writers, writer, number), value)])
+
+    async with trio.open_nursery() as nursery:
+        for writer in range(writers):
+            nursery.start_soon(one, writer)
+    tell("wrote")
+    while store.statistics().unflushed_transactions:  # noqa: ASYNC110 (a store tells nobody of its flushes)
+        await trio.sleep(0.2)
+    tell("flushed")
+
+
+async def load(store: ReplicatedStore, writer: int) -> None:
+    while True:
+        begun = time.monotonic()
+        try:
+            await store.txn([], [Put(b"/load/%d/%d" % (store.member, writer), b"x" * 256)])
+        except StoreError:
+            continue  # nobody leads, or nobody knows: a client tries again
+        tell("ack", begun, time.monotonic())
+        await trio.sleep(PAUSE_S)
+
+
+async def tell_leading(store: ReplicatedStore) -> None:
+    while True:
+        term = await store.wait_leader()
+        tell("lead")
+        await store.wait_not_leader(term)
+
+
+async def serve(store: ReplicatedStore) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tell_leading, store)
+        rest = b""
+        async for data in trio.lowlevel.FdStream(os.dup(0)):
+            *lines, rest = (rest + data).split(b"\n")
+            for kind, *arguments in map(json.loads, lines):
+                if kind == "write":
+                    nursery.start_soon(write, store, *arguments)
+                else:
+                    for writer in range(arguments[0]):
+                        nursery.start_soon(load, store, writer)
+        nursery.cancel_scope.cancel()
+
+
+async def main(member: int, ports: list[int], folder: Path) -> None:
+    transport = StreamTransport(member)
+    addresses = {number: f"127.0.0.1:{port}".encode() for number, port in enumerate(ports, 1)}
+    opened = open_replicated(
+        folder / "data",
+        folder / "run",
+        member=member,
+        transport=transport,
+        voters=tuple(addresses),
+        addresses=addresses,
+        cluster_id="bench",
+        limits=LIMITS,
+    )
+    listeners = await trio.open_tcp_listeners(ports[member - 1], host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, transport.serve, listeners)
+        async with opened as store:
+            await serve(store)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3]))
