@@ -59,7 +59,10 @@ def look(data_dir: Path) -> Machine:
         machine_id=_read("/etc/machine-id"),
         boot_id=_read("/proc/sys/kernel/random/boot_id"),
         # A Pi has no DMI; its board serial is the nearest thing to a system UUID.
-        system_uuid=_read("/sys/class/dmi/id/product_uuid") or _read("/proc/device-tree/serial-number").strip("\0"),
+        # As the kubelet: a board without either is known by its installation.
+        system_uuid=_read("/sys/class/dmi/id/product_uuid")
+        or _read("/proc/device-tree/serial-number").strip("\0")
+        or _read("/etc/machine-id"),
     )
 
 
