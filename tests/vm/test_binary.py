@@ -144,3 +144,20 @@ def test_the_one_file_leaves_no_process_between(tmp_path: Path) -> None:
         assert b"NUITKA_ONEFILE_PARENT" not in Path(f"/proc/{process.pid}/environ").read_bytes()
         process.terminate()
         assert process.wait(10) == -15
+
+
+def test_it_unpacks_itself_once_and_wholly(tmp_path: Path) -> None:
+    made = built(platform.machine(), tmp_path)
+    command = [str(made.path), "version", "--client"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    together = [subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) for _ in range(4)]
+    assert [process.wait(RUN_SECONDS_MAX) for process in together] == [0, 0, 0, 0]
+    part, complete = made.folder / "edgekube" / "data" / "seccomp.json", made.folder / ".complete"
+    whole = part.read_bytes()
+    part.write_bytes(b"")
+    assert made.run(made.path, "version", "--client").returncode == 0
+    assert part.read_bytes() == b""  # not looked at again
+    complete.unlink()  # as it is when the first start was cut short
+    assert made.run(made.path, "version", "--client").returncode == 0
+    assert part.read_bytes() == whole
+    assert complete.readlink() == made.folder / "edgekube.bin"
