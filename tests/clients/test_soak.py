@@ -52,7 +52,7 @@ def churn(node: LiveNode, image: str, turn: int) -> None:
     node.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     node.kubectl("exec", "deployment/web", "--", "true")
     name = node.kubectl("get", "pods", "-l", "app=web", "-o", "name").split()[0]
-    node.kubectl("delete", name, "--force", "--grace-period=0")
+    node.kubectl("delete", name, "--force", "--grace-period=0", "--ignore-not-found")  # it may be on its way out
     node.kubectl("create", "namespace", f"n{turn}")
     node.apply(in_namespace(f"n{turn}", service()))
     node.kubectl("delete", "namespace", f"n{turn}", "--wait=false")
