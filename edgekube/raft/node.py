@@ -159,8 +159,9 @@ class RaftNode:
                 note=note,
             )
         )
-        self._durable, _ = storage.initial_state()
-        self._commit = self._durable.commit
+        hard_state, _ = storage.initial_state()
+        self._durable = (hard_state.term, hard_state.vote)
+        self._commit = hard_state.commit  # what the log may say is committed
         self._conf_state = conf_state
         self._inbox: deque[Message] = deque()
         self._proposals: deque[Proposal] = deque()
@@ -499,6 +500,7 @@ class RaftNode:
                 ticket = await self._install(message)
             elif self._needs_write(message):
                 ticket = await self._append(message)
+            self._commit = max(self._commit, message.commit)
         if ticket:
             await log.sync(ticket)
         for message in group:
@@ -517,12 +519,11 @@ class RaftNode:
             size += needed
         await self._reserve(size + 4 * _ENTRY_OVERHEAD_BYTES)
         if message.term:
-            self._durable = HardState(message.term, message.vote, message.commit)
-        # The commit index is only a hint for the next start: it goes along with something else.
-        last = entries[-1].index if entries else log.last_index()
-        commit = min(max(self._commit, self._durable.commit), last)
-        state = HardState(self._durable.term, self._durable.vote, commit)
-        return log.append(entries[begin:] if begin else entries, state)
+            self._durable = (message.term, message.vote)
+        # The commit index is only a hint for the next start: it goes along with something else, but never ahead of the
+        # entries it is about, which may replace some that are only written now.
+        self._commit = max(self._commit, message.commit)
+        return log.append(entries[begin:] if begin else entries, HardState(*self._durable, self._commit))
 
     async def _reserve(self, size: int) -> None:
         """Wait until there is space. Meanwhile nothing is acknowledged, so the others go on without this member."""
@@ -545,8 +546,9 @@ class RaftNode:
         await self._application.install_snapshot(snapshot)
         await self._reserve(4 * _ENTRY_OVERHEAD_BYTES)
         if message.term:
-            self._durable = HardState(message.term, message.vote, message.commit)
-        state = HardState(self._durable.term, self._durable.vote, snapshot.index)
+            self._durable = (message.term, message.vote)
+        self._commit = max(self._commit, snapshot.index)
+        state = HardState(*self._durable, self._commit)
         self._conf_state = snapshot.conf_state
         self._snapshots_installed += 1
         return self._log.restore(snapshot.index, snapshot.term, snapshot.conf_state, state)
@@ -555,7 +557,7 @@ class RaftNode:
         """Whether a message asks for something new to be durable; a commit index alone does not."""
         if message.entries:
             return True
-        return bool(message.term) and (message.term, message.vote) != (self._durable.term, self._durable.vote)
+        return bool(message.term) and (message.term, message.vote) != self._durable
 
     def _respond(self, message: Message) -> None:
         raw, own = self._raw, self.id
@@ -607,9 +609,8 @@ class RaftNode:
             self._barrier_passed(read)
 
     def _storage_append(self, message: Message) -> None:
-        if message.term:
-            self._commit = max(self._commit, message.commit)
         if message.snapshot is None and not self._writing and not self._writes and not self._needs_write(message):
+            self._commit = max(self._commit, message.commit)
             self._respond(message)
             return
         self._writes.append(message)
@@ -643,6 +644,9 @@ class RaftNode:
         try:
             change = confchange.decode(entry).as_v2()
             self._conf_state = self._raw.apply_conf_change(change)
+            # Who was alone has noted no commit index, and has to know from now on that this change is committed.
+            self._commit = max(self._commit, entry.index)
+            self._log.append((), HardState(*self._durable, self._commit))
             self._log.append((), None, self._conf_state)
         except ConfChangeError as error:
             change = None

@@ -6,9 +6,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from edgekube.raft.application import Settings
 from edgekube.raft.config import ReadOnlyOption
+from edgekube.raft.messages import MSG_APP, ConfState, Entry, HardState, Message
 from edgekube.store.api import Delete, Fenced, Guard, NotLeader, Put, TxnResult
+from edgekube.store.command import encode
 from edgekube.store.replicated import ReplicatedStore
-from tests.unit.raft.cluster import cluster
+from edgekube.testing.memorydisk import MemoryLog
+from tests.unit.raft.cluster import Member, cluster
 
 
 def others(group: object, leader: ReplicatedStore) -> list[ReplicatedStore]:
@@ -293,3 +296,67 @@ async def test_a_late_tick_counts_once(mock_clock: trio.testing.MockClock) -> No
         mock_clock.autojump_threshold = 0
         await trio.sleep(5)
         assert leader.term == term
+
+
+class HeldLog(MemoryLog):
+    """A log that may have to wait for space."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.space = trio.Semaphore(1000)
+
+    async def reserve(self, size: int) -> None:
+        await self.space.acquire()
+
+
+async def test_a_commit_index_never_reaches_the_disk_ahead_of_its_entries(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Entries of a lost leader wait for space; those that replace them, and are committed, come behind them."""
+    async with cluster(0) as group:
+        member = Member(group, 2, ConfState(voters=(1, 2, 3)))
+        member.log = log = HeldLog()
+        group.members[2] = member
+        node = (await member.start()).node
+        log.space = trio.Semaphore(0)
+        data = encode([], [Put(b"/a", b"")])[1]
+        lost = (Entry(2, 2, 0, data), Entry(2, 3, 0, data))
+        node.receive(1, Message(MSG_APP, 2, 1, 2, 1, 1, 1, lost))
+        await wait_all_tasks_blocked()
+        chosen = (Entry(3, 2, 0, data), Entry(3, 3, 0, data))
+        node.receive(3, Message(MSG_APP, 2, 3, 3, 1, 1, 3, chosen))
+        await wait_all_tasks_blocked()
+        assert node.commit == 3
+        log.space.release()  # for one of the two writes
+        await trio.sleep(0.1)
+        left = log.crash()
+        assert left.entries(2, 4, 1 << 20) == list(lost)
+        assert left.initial_state()[0].commit <= 1
+        log.space.release()
+        await trio.sleep(0.1)
+        left = log.crash()
+        assert left.entries(2, 4, 1 << 20) == list(chosen)
+        assert left.initial_state()[0] == HardState(3, 0, 3)
+
+
+async def test_who_was_alone_remembers_what_was_committed_then(autojump_clock: trio.testing.MockClock) -> None:
+    """Alone, the end of the log says what is committed; beside another voter only the commit index does."""
+    async with cluster(1) as group:
+        await fill(group[1], 20)
+        await group.add(2)
+        await group[1].add_learner(2)
+        await group[1].promote(2)
+        changed = group[1].node.commit
+        log = group.members[1].log
+        await log.sync(log.append())  # as any later write would
+        for number in (1, 2):
+            await group.members[number].crash()
+        state, conf_state = group.members[1].log.initial_state()
+        assert conf_state.voters == (1, 2)
+        assert state.commit == changed
+        await group.members[1].start()
+        assert group[1].conf_state.voters == (1, 2), "it must not take itself for the only voter"
+        assert group[1].term == 0
+        await group.members[2].start()
+        await group.settle()
+        assert group[1].count(b"/k/", b"/k0") == 20
