@@ -22,7 +22,8 @@ class RemoteCommand(msgspec.Struct, frozen=True, kw_only=True):
 
     async def run(self, node: NodeApi, streams: "CommandStreams") -> ExitStatus:
         if self.command is None:
-            return await node.attach(self.namespace, self.pod, self.container, tty=self.tty, streams=streams)
+            await node.attach(self.namespace, self.pod, self.container, tty=self.tty, streams=streams)
+            return ExitStatus(0)
         return await node.exec(self.namespace, self.pod, self.container, self.command, tty=self.tty, streams=streams)
 
 

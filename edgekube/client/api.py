@@ -199,7 +199,7 @@ class Client(Protocol):
 
 
 class ExitStatus(msgspec.Struct, frozen=True):
-    """How an exec or attach ended: `code` of the process, or `message` when it could not be run at all."""
+    """How an exec ended: `code` of the process, or `message` when it could not be run at all."""
 
     code: int
     message: str = ""
@@ -244,7 +244,9 @@ class NodeApi(Protocol):
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, tty: bool, streams: Streams
     ) -> ExitStatus: ...
 
-    async def attach(self, namespace: str, pod: str, container: str, *, tty: bool, streams: Streams) -> ExitStatus: ...
+    async def attach(self, namespace: str, pod: str, container: str, *, tty: bool, streams: Streams) -> None:
+        """Returns when the container has ended or the caller is gone; how it ended is the pod's status to tell."""
+        ...
 
     def port_forward(
         self, namespace: str, pod: str, port: int

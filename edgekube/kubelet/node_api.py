@@ -1,5 +1,6 @@
 """The streams of this node for the API server: logs, exec, attach, port-forward, stats (kubelet's server on 10250)."""
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from edgekube.kubelet.role import Kubelet
 from edgekube.kubelet.worker import PodWorker
 from edgekube.runtime.api import ContainerRuntime, ContainerState, ContainerStatus, ExecSession, RuntimeFailure
 from edgekube.types.core_v1 import Pod
-from edgekube.types.status import bad_request, internal, not_found
+from edgekube.types.status import bad_request, failure, internal, not_found
 from edgekube.types.time import format_time, parse_time
 
 CHUNK_BYTES = 32 * 1024
@@ -119,11 +120,11 @@ class LocalNodeApi:
         except RuntimeFailure as error:
             return ExitStatus(126, str(error))
 
-    async def attach(self, namespace: str, pod: str, container: str, *, tty: bool, streams: Streams) -> ExitStatus:
+    async def attach(self, namespace: str, pod: str, container: str, *, tty: bool, streams: Streams) -> None:
         status = self._running(namespace, pod, container)
         try:
             async with self._runtime.attach(status.spec.id, stdin=streams.stdin is not None) as session:
-                return ExitStatus(await _pump(session, streams))
+                await _pump(session, streams)
         except RuntimeFailure as error:
             raise internal(str(error)) from error
 
@@ -137,7 +138,9 @@ class LocalNodeApi:
         try:
             stream = await self._runtime.connect(sandbox_id, port)
         except (OSError, RuntimeFailure) as error:
-            raise internal(f"failed to connect to localhost:{port} inside the pod: {error}") from error
+            why = f"connect: {os.strerror(error.errno).lower()}" if isinstance(error, OSError) and error.errno else error
+            words = f"failed to connect to localhost:{port} inside the pod: dial tcp4 127.0.0.1:{port}: {why}"
+            raise failure(500, "InternalError", words) from error
         try:
             yield stream
         finally:

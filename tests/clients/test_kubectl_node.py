@@ -190,6 +190,11 @@ def test_logs_exec_and_port_forward(node: LiveNode, namespace: str, image: str) 
     echoed = node.kubectl("-n", namespace, "exec", "-i", "talk", "--", "cat", text="through stdin\n")
     assert echoed == "through stdin\n"
 
+    # Input goes in, output comes once, and the exit code is the container's.
+    run = ("-n", namespace, "run", "once", "--rm", "-i", "-q", f"--image={image}", "--restart=Never")
+    code, text = node.kubectl_status(*run, "--", "sh", "-c", "cat; exit 4", text="piped\n")
+    assert (code, text.count("piped"), "couldn't attach" in text) == (4, 1, False), text
+
 
 def test_a_terminal_follows_its_window(node: LiveNode, namespace: str, image: str) -> None:
     """script(1) gives kubectl a terminal; its size reaches the container, and so does a change."""
