@@ -95,7 +95,7 @@ class JobController:
                 status = set_condition(status, "Suspended", "True", "JobSuspended", "Job suspended", stamp)
                 self._context.events.event(job, "Normal", "Suspended", "Job suspended")
             status = msgspec.structs.replace(status, startTime="")
-            await self._discard([p for p in pods if active(p)])
+            await self._discard(job, [p for p in pods if active(p)])
         else:
             if _is_suspended(status):
                 status = set_condition(status, "Suspended", "False", "JobResumed", "Job resumed", stamp)
@@ -133,7 +133,7 @@ class JobController:
         wanted = wanted_active(job, status, len(living))
         extra = surplus(job, living, len(living) - wanted)
         if extra:
-            await self._discard(extra[:PODS_AT_ONCE_MAX])
+            await self._discard(job, extra[:PODS_AT_ONCE_MAX])
             return None
         occupied = len(living)
         if only_replaces_failed(job):
@@ -187,7 +187,7 @@ class JobController:
         now = format_time(self._context.now())
         interim = {"Failed": "FailureTarget", "Complete": "SuccessCriteriaMet"}[verdict.type]
         status = set_condition(status, interim, "True", verdict.reason, verdict.message, now)
-        await self._delete([p for p in pods if active(p)])
+        await self._delete(job, [p for p in pods if active(p)])
         left = [p for p in pods if not ended(p)]
         uncounted = status.uncountedTerminatedPods or UncountedTerminatedPods()
         if left or uncounted.failed or uncounted.succeeded or counted:
@@ -226,12 +226,12 @@ class JobController:
                 if error.code != 404:
                     raise
 
-    async def _discard(self, pods: Sequence[Pod]) -> None:
+    async def _discard(self, job: Job, pods: Sequence[Pod]) -> None:
         """Stop pods that are too many, or suspended: they are let go of first, for that is no failure of theirs."""
         await self._release(pods)
-        await self._delete(pods)
+        await self._delete(job, pods)
 
-    async def _delete(self, pods: Sequence[Pod]) -> None:
+    async def _delete(self, job: Job, pods: Sequence[Pod]) -> None:
         for pod in pods:
             meta = pod.metadata
             try:
@@ -239,6 +239,8 @@ class JobController:
             except ApiError as error:
                 if error.code != 404:
                     raise
+            else:
+                self._context.events.event(job, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name}")
 
 
 def _held_by(pod: Pod) -> tuple[str, ...]:

@@ -281,7 +281,8 @@ class Containers:
         if hook is not None:
             problem = await run_hook(services, pod, container, status, hook)
             if problem:
-                services.events.event(pod, "Warning", "FailedPostStartHook", problem, field_path=field_path)
+                self._hook_failed(pod, container.name, "PostStart", problem)
+                services.events.event(pod, "Normal", "Killing", "FailedPostStartHook", field_path=field_path)
                 record.killed_for_restart = True
                 await self.stop(pod, container.name, float(pod.spec.terminationGracePeriodSeconds or 0))
                 return float("inf")
@@ -428,8 +429,7 @@ class Containers:
             if scope.cancelled_caught and handler is not None:
                 problem = f"the preStop hook did not end within the grace period of {grace_seconds:g} s"
             if problem:
-                where = self.field_path(pod, name)
-                self._services.events.event(pod, "Warning", "FailedPreStopHook", problem, field_path=where)
+                self._hook_failed(pod, name, "PreStop", problem)
             least = HOOK_MIN_SECONDS if handler is not None else 0.0
             grace_seconds = max(least, grace_seconds - (trio.current_time() - began))
         with one_failure():
@@ -459,6 +459,12 @@ class Containers:
                     problem = await run_hook(self._services, pod, container, newest, handler)
             nursery.cancel_scope.cancel()
         return problem
+
+    def _hook_failed(self, pod: Pod, name: str, which: str, problem: str) -> None:
+        """What the hook said stays out of the event, as in the kubelet: it may hold secrets."""
+        log.warning("%sHook failed pod=%s container=%s: %s", which, pod.metadata.name, name, problem)
+        words, where = f"{which}Hook failed", self.field_path(pod, name)
+        self._services.events.event(pod, "Warning", f"Failed{which}Hook", words, field_path=where)
 
     def forget_sandbox(self) -> None:
         """The sandbox is about to be removed, with all that ran in it."""

@@ -19,8 +19,7 @@ async def run_hook(
     address = pod.status.podIP or services.config.node_ip
     if hook.exec is not None:
         outcome = await exec_check(services.runtime, status.spec.id, hook.exec.command, HOOK_SECONDS_MAX)
-        words = f'Exec lifecycle hook ({list(hook.exec.command)}) for Container "{container.name}" failed'
-        return "" if outcome.ok else f"{words}: {outcome.message}".strip()
+        return "" if outcome.ok else f"{' '.join(hook.exec.command)}: {outcome.message}".strip()
     if hook.sleep is not None:
         await trio.sleep(float(hook.sleep.seconds))
         return ""

@@ -138,7 +138,9 @@ class LocalNodeApi:
         try:
             stream = await self._runtime.connect(sandbox_id, port)
         except (OSError, RuntimeFailure) as error:
-            why = f"connect: {os.strerror(error.errno).lower()}" if isinstance(error, OSError) and error.errno else error
+            why = (
+                f"connect: {os.strerror(error.errno).lower()}" if isinstance(error, OSError) and error.errno else error
+            )
             words = f"failed to connect to localhost:{port} inside the pod: dial tcp4 127.0.0.1:{port}: {why}"
             raise failure(500, "InternalError", words) from error
         try:

@@ -194,6 +194,8 @@ def _reworded(cls: type, message: str) -> str:
         return f"{cls.__name__}: {message}"
     wanted, got, place = match.groups(default="")
     got = _GO_NAMES.get(got, got)
-    wanted = " or ".join("int64" if one == "int" else _GO_NAMES.get(one, one) for one in wanted.removesuffix(" | null").split(" | "))
+    wanted = " or ".join(
+        "int64" if one == "int" else _GO_NAMES.get(one, one) for one in wanted.removesuffix(" | null").split(" | ")
+    )
     dotted = f"{cls.__name__}.{place}" if place else cls.__name__
     return f"json: cannot unmarshal {got} into Go struct field {dotted} of type {wanted}"

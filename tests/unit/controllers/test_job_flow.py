@@ -227,6 +227,7 @@ async def test_deadline(autojump_clock: object) -> None:
         await cluster.until(lambda: outcome(cluster) == ("Failed", "DeadlineExceeded"))
         assert 30 <= (cluster.now() - began).total_seconds() <= 35
         assert not cluster.pods()
+        assert cluster.reasons("sum") == ["SuccessfulCreate", "SuccessfulDelete", "DeadlineExceeded"]
 
 
 @pytest.mark.parametrize(("policy", "at_once"), [("TerminatingOrFailed", 2), ("Failed", 1)])

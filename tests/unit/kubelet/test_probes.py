@@ -102,7 +102,9 @@ async def test_a_failing_post_start_hook_restarts(world: World, autojump_clock: 
     await world.until(lambda p: main_status(p).restartCount == 1, seconds=30)
     answers.codes["greet"] = 0
     await world.until(lambda p: main_status(p).ready, seconds=60)
-    assert any(reason == "FailedPostStartHook" for reason, _ in await world.events())
+    events = await world.events()
+    assert ("FailedPostStartHook", "PostStartHook failed") in events
+    assert ("Killing", "FailedPostStartHook") in events
 
 
 async def test_a_pre_stop_hook_uses_up_the_grace(world: World, autojump_clock: MockClock) -> None:
