@@ -31,6 +31,9 @@ from edgekube.types.discovery_v1 import EndpointSlice
 log = logging.getLogger(__name__)
 
 WORKER_RESTART_SECONDS = 10.0
+PRIVATE = (
+    0o750  # of what holds volumes: files in a Secret's are readable for every user of a container, not of the host
+)
 
 
 class Kubelet:
@@ -83,8 +86,10 @@ class Kubelet:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled; started once what an earlier process left has been adopted and the Node is registered."""
         config, client = self._config, self._client
-        for folder in (config.data_dir, config.run_dir, config.log_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (config.data_dir, config.run_dir):
+            folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+            folder.chmod(PRIVATE)
+        config.log_dir.mkdir(parents=True, exist_ok=True)
         machine = look(config.data_dir)
         pods = self._pods
         config_maps, secrets = client.informer(ConfigMap), client.informer(Secret)

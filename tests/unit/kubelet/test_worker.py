@@ -37,6 +37,19 @@ async def test_deletion_stops_cleans_and_takes_it_out_of_the_api(world: World, a
     assert [method for method, _ in world.runtime.calls].count("stop_container") == 1
 
 
+async def test_volumes_are_closed_to_other_users_of_the_machine(world: World, autojump_clock: MockClock) -> None:
+    await world.client.create(Secret(metadata=ObjectMeta(name="key", namespace="default"), data={"a": b"hunter2"}))
+    volumes = [{"name": "key", "secret": {"secretName": "key"}}, {"name": "scratch", "emptyDir": {}}]
+    await world.run(pod_of(volumes=volumes))
+    assert list((world.folder / "run").rglob("..data/a")), "the Secret is there"
+    assert list((world.folder / "data").rglob("scratch")), "and the emptyDir"
+    for name in ("run", "data"):
+        assert (world.folder / name).stat().st_mode & 0o007 == 0
+    (world.folder / "run").chmod(0o755)  # as an earlier version left it
+    await world.restart()
+    assert (world.folder / "run").stat().st_mode & 0o007 == 0
+
+
 async def test_a_restarted_kubelet_adopts(world: World, autojump_clock: MockClock) -> None:
     before = await world.run(pod_of())
     version = before.metadata.resourceVersion
