@@ -261,7 +261,7 @@ class KeptState(LocalReads):
                 position = Position(last.index, last.term, last.revision, last.digest)
             with trio.CancelScope(shield=True):
                 await self._disk.commit(sorted(changes.items()), self._meta_at(position))
-                self._state.settle(changes.items())
+                self._state.settle(changes, position.revision)
                 for _ in range(count):
                     self._unflushed_size -= unflushed.popleft().size
                 self._flushes += 1

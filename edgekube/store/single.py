@@ -426,7 +426,7 @@ class SingleStore(LocalReads):
         meta = msgspec.structs.replace(self._disk.meta, position=position, log_position=self._wal.synced_position)
         with trio.CancelScope(shield=True):
             await self._disk.commit(sorted(changes.items()), meta)
-            self._state.settle(changes.items())
+            self._state.settle(changes, position.revision)
             for _ in range(count):
                 self._unflushed_size -= unflushed.popleft().size
             self._flushes += 1

@@ -86,6 +86,7 @@ class StateMachine:
         self.history = History(position.revision if compacted is None else compacted)
         self._recent: dict[bytes, KeyValue | None] = {}  # None: deleted since the base
         self._recent_keys: list[bytes] = []  # the same keys, sorted
+        self._deleted: dict[bytes, int] = {}  # at which revision those were deleted that are None in `_recent`
         self._keep_tombstones = not isinstance(base, NoBase)
 
     @property
@@ -150,6 +151,7 @@ class StateMachine:
                 if key not in self._recent:
                     insort(self._recent_keys, key)
                 self._recent[key] = None
+                self._deleted[key] = revision
             else:
                 del self._recent[key]
                 del self._recent_keys[bisect_left(self._recent_keys, key)]
@@ -239,16 +241,21 @@ class StateMachine:
         self.revision, self.digest = position.revision, position.digest
         self._recent.clear()
         self._recent_keys.clear()
+        self._deleted.clear()
         self.history.reset(position.revision)
 
     # -- moving the overlay into the base
 
-    def settle(self, written: Iterable[tuple[bytes, KeyValue | None]]) -> None:
-        """The base now holds these: drop them from the overlay unless they changed again meanwhile."""
-        recent = self._recent
-        for key, kv in written:
-            if key in recent and recent[key] is kv:
+    def settle(self, written: Iterable[bytes], revision: int) -> None:
+        """The base holds these keys as of `revision` now: drop from the overlay those that have not changed since."""
+        recent, deleted = self._recent, self._deleted
+        for key in written:
+            if key not in recent:
+                continue
+            kv = recent[key]
+            if (deleted[key] if kv is None else kv.mod_revision) <= revision:
                 del recent[key]
+                deleted.pop(key, None)
         self._recent_keys = sorted(recent)
 
 

@@ -496,7 +496,7 @@ class Member:
                 return  # a snapshot was taken over meanwhile
             self.storage.database = database
             machine.base = database
-            machine.settle(written.items())
+            machine.settle(written, database.position.revision)
 
         self.after(self.latency(), done)
 

@@ -332,8 +332,8 @@ def rewinds_on_vote(self: core.Raft, message: Message) -> None:
 # -- the store
 
 
-def settles_all(self: state.StateMachine, written: Any) -> None:
-    for key, _ in written:
+def settles_all(self: state.StateMachine, written: Any, revision: int) -> None:
+    for key in written:
         self._recent.pop(key, None)
     self._recent_keys = sorted(self._recent)
 

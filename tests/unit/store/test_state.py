@@ -31,13 +31,13 @@ def apply(state: StateMachine, *ops: Op, fence: int = 0, term: int = 1, guards: 
     return outcome.result.succeeded
 
 
-def flush(state: StateMachine, base: DictBase, changes: dict[bytes, KeyValue | None]) -> None:
+def flush(state: StateMachine, base: DictBase, changes: dict[bytes, KeyValue | None], revision: int) -> None:
     for key, kv in changes.items():
         if kv is None:
             base.keys.pop(key, None)
         else:
             base.keys[key] = kv
-    state.settle(changes.items())
+    state.settle(changes, revision)
 
 
 def test_what_changes_while_the_base_is_written_stays_in_the_overlay() -> None:
@@ -47,10 +47,11 @@ def test_what_changes_while_the_base_is_written_stays_in_the_overlay() -> None:
         apply(state, Put(key, b"1"))
     apply(state, Delete(b"/gone"))
     changes = {key: state.get(key) for key in (b"/changed", b"/deleted", b"/same", b"/gone")}
+    revision = state.revision
     apply(state, Put(b"/changed", b"2"))
     apply(state, Delete(b"/deleted"))
     apply(state, Put(b"/gone", b"back"))
-    flush(state, base, changes)
+    flush(state, base, changes, revision)
     assert [(kv.key, kv.value) for kv in state.range(b"/", b"0")] == [
         (b"/changed", b"2"),
         (b"/gone", b"back"),
@@ -63,6 +64,22 @@ def test_what_changes_while_the_base_is_written_stays_in_the_overlay() -> None:
     assert kv.version == 1
 
 
+def test_a_key_that_was_deleted_twice_stays_deleted_while_its_life_between_is_written() -> None:
+    base = DictBase()
+    state = StateMachine(base, Position())
+    apply(state, Put(b"/a", b"1"))
+    apply(state, Delete(b"/a"))
+    deleted = state.revision
+    apply(state, Put(b"/a", b"2"))
+    again = state.get(b"/a")
+    apply(state, Delete(b"/a"))
+    flush(state, base, {b"/a": None}, deleted)
+    flush(state, base, {b"/a": again}, deleted + 1)
+    assert (state.get(b"/a"), state.count(b"/", b"0"), state.range(b"/", b"0")) == (None, 0, [])
+    flush(state, base, {b"/a": None}, state.revision)
+    assert (state.recent_count, base.keys) == (0, {})
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 def test_pages_merge_overlay_and_base(limit: int) -> None:
     rng = random.Random(limit)
@@ -73,7 +90,7 @@ def test_pages_merge_overlay_and_base(limit: int) -> None:
         for key in keys:
             apply(state, Delete(b"/%02d" % key) if rng.random() < 0.4 else Put(b"/%02d" % key, b"v"))
         if rng.random() < 0.5:
-            flush(state, base, {b"/%02d" % key: state.get(b"/%02d" % key) for key in keys})
+            flush(state, base, {b"/%02d" % key: state.get(b"/%02d" % key) for key in keys}, state.revision)
         pages, start = [], b"/"
         while page := state.range(start, b"0", limit):
             assert len(page) <= limit
