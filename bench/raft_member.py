@@ -1,8 +1,8 @@
 """One member of a group on loopback, in a process of its own, for raft_store.py: MEMBER PORTS FOLDER.
 
-Takes a line of JSON a time on stdin: ["write", writers, count, size] answers ["wrote"] when all is acknowledged;
-["load", writers] writes until the end and tells each ["ack", begun, acknowledged] in monotonic seconds. Tells
-["lead"] whenever it begins to lead, and ["flushed"] when the database has everything there is.
+Takes a line of JSON a time on stdin. ["write", prefix, writers, count, size] ends when all is acknowledged and in the
+database, and tells ["flushed"]. ["load", writers] writes until the end and tells each ["ack", begun, acknowledged], in
+monotonic seconds. Tells ["lead"] whenever it begins to lead.
 """
 
 import json
@@ -27,17 +27,16 @@ def tell(*line: object) -> None:
     os.write(1, json.dumps(line).encode() + b"\n")
 
 
-async def write(store: ReplicatedStore, writers: int, count: int, size: int) -> None:
+async def write(store: ReplicatedStore, prefix: str, writers: int, count: int, size: int) -> None:
     value = os.urandom(size)
 
     async def one(writer: int) -> None:
         for number in range(count // writers):
-            await store.txn([], [Put(b"/bench/%d/%d/%d" % (writers, writer, number), value)])
+            await store.txn([], [Put(f"{prefix}/{writer}/{number}".encode(), value)])
 
     async with trio.open_nursery() as nursery:
         for writer in range(writers):
             nursery.start_soon(one, writer)
-    tell("wrote")
     while store.statistics().unflushed_transactions:  # noqa: ASYNC110 (a store tells nobody of its flushes)
         await trio.sleep(0.2)
     tell("flushed")

@@ -107,8 +107,15 @@ async def group(folders: Sequence[Path]) -> AsyncIterator[Group]:
             yield made
         finally:
             for member in made.members.values():
-                member.process.kill()
+                await end(member.process)
         nursery.cancel_scope.cancel()
+
+
+async def end(process: trio.Process) -> None:
+    """Kill it, and wait until its ports are free again."""
+    process.kill()
+    with trio.CancelScope(shield=True):
+        await process.wait()
 
 
 async def ours(disks: Sequence[Disk], count: int) -> dict[int, tuple[float, float]]:
@@ -117,10 +124,10 @@ async def ours(disks: Sequence[Disk], count: int) -> dict[int, tuple[float, floa
         leader = made.members[await made.leader()]
         rounds = 0
 
-        async def write(writers: int, count: int) -> None:
+        async def write(writers: int, count: int, size: int) -> None:
             nonlocal rounds
             rounds += 1
-            await leader.say("write", writers, count, VALUE_SIZE_BYTES)
+            await leader.say("write", f"/bench/{rounds}", writers, count, size)
             await leader.tells("flushed", rounds)
 
         return await measured(disks, made.pids, count, write)
@@ -141,16 +148,20 @@ async def etcd(disks: Sequence[Disk], count: int) -> dict[int, tuple[float, floa
                 *("--initial-cluster", cluster, "--log-level", "error"),
             ]
             process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            stack.callback(process.kill)
+            stack.push_async_callback(end, process)
             pids.append(process.pid)
         port = await etcd_leader(len(disks))
-        value = base64.b64encode(os.urandom(VALUE_SIZE_BYTES)).decode()
+        rounds = 0
 
-        async def write(writers: int, count: int) -> None:
+        async def write(writers: int, count: int, size: int) -> None:
+            nonlocal rounds
+            rounds += 1
+            value = base64.b64encode(os.urandom(size)).decode()
+
             async def one(writer: int) -> None:
                 async with Gateway(port) as gateway:
                     for number in range(count // writers):
-                        key = base64.b64encode(b"/bench/%d/%d/%d" % (writers, writer, number)).decode()
+                        key = base64.b64encode(b"/bench/%d/%d/%d" % (rounds, writer, number)).decode()
                         await gateway.ask("/v3/kv/put", {"key": key, "value": value})
 
             async with trio.open_nursery() as nursery:
@@ -212,14 +223,14 @@ async def etcd_leader(members: int) -> int:
 
 
 async def measured(
-    disks: Sequence[Disk], pids: Sequence[int], count: int, write: Callable[[int, int], Awaitable[None]]
+    disks: Sequence[Disk], pids: Sequence[int], count: int, write: Callable[[int, int, int], Awaitable[None]]
 ) -> dict[int, tuple[float, float]]:
-    await write(2, 100)
+    await write(64, count * 4, 1024)  # the files have their sizes then, and the log begins to use its segments again
     found = {}
     for writers in WRITERS:
         total = (count if writers > 1 else count // 4) // writers * writers
         written, used = sum(disk.written() for disk in disks), sum(map(cpu_seconds, pids))
-        await write(writers, total)
+        await write(writers, total, VALUE_SIZE_BYTES)
         used = sum(map(cpu_seconds, pids)) - used
         written = sum(disk.written() for disk in disks) - written
         found[writers] = (written / total / len(disks), used / total * 1e6)
