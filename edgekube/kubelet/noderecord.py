@@ -30,6 +30,7 @@ from edgekube.types.core_v1 import (
     NodeAddress,
     NodeCondition,
     NodeDaemonEndpoints,
+    NodeFeatures,
     NodeSpec,
     NodeStatus,
     NodeSystemInfo,
@@ -173,6 +174,7 @@ class NodeRecord:
             allocatable={**resources, "memory": f"{int(free['memory']) // 1024}Ki"},
             conditions=conditions(config, self._problems(), self._told(), {c.type: c for c in old.conditions}, now),
             daemonEndpoints=NodeDaemonEndpoints(kubeletEndpoint=DaemonEndpoint(Port=10250)),
+            features=NodeFeatures(supplementalGroupsPolicy=True),
             images=images_of(tuple(self._runtime.images.list())),
             nodeInfo=NodeSystemInfo(
                 architecture=machine.architecture,

@@ -55,6 +55,11 @@ def hostname(pod: Pod) -> str:
     return (pod.spec.hostname or pod.metadata.name)[:HOSTNAME_SIZE_MAX].rstrip("-.")
 
 
+def kernel_hostname(pod: Pod) -> str:
+    """What a container's processes are told by uname(2): the node's own name in its network."""
+    return os.uname().nodename if pod.spec.hostNetwork else hostname(pod)
+
+
 def cgroup_path(pod: Pod, root: str) -> str:
     """Where the pod's cgroup lies below each hierarchy's root."""
     quality = qos_class(pod).lower()
@@ -71,7 +76,7 @@ def sandbox_spec(pod: Pod, config: KubeletConfig, attempt: int = 0) -> SandboxSp
         id=f"{pod.metadata.uid}-{attempt}" if attempt else pod.metadata.uid,
         name=f"{pod.metadata.namespace}/{pod.metadata.name}",
         uid=pod.metadata.uid,
-        hostname=os.uname().nodename if spec.hostNetwork else hostname(pod),
+        hostname=kernel_hostname(pod),
         network=NamespaceMode.NODE if spec.hostNetwork else NamespaceMode.POD,
         pid=pid or NamespaceMode.CONTAINER,
         ipc=NamespaceMode.NODE if spec.hostIPC else NamespaceMode.POD,
@@ -156,6 +161,7 @@ def security(pod: Pod, container: AnyContainer, image: Image, seccomp_dir: Path)
         gid=gid,
         username=username,
         supplementary_gids=tuple(groups),
+        strict_groups=shared.supplementalGroupsPolicy == "Strict",
         run_as_non_root=non_root,
         privileged=privileged,
         readonly_rootfs=bool(own.readOnlyRootFilesystem),
@@ -207,7 +213,8 @@ def container_spec(
 
     Raises ConfigError.
     """
-    merged = dict(item.partition("=")[::2] for item in image.config.env)
+    merged = {"HOSTNAME": kernel_hostname(pod)}  # as containerd gives it
+    merged.update(item.partition("=")[::2] for item in image.config.env)
     merged.update(env)
     grace = pod.spec.terminationGracePeriodSeconds
     return ContainerSpec(

@@ -158,6 +158,7 @@ class Security(msgspec.Struct, frozen=True, kw_only=True):
     gid: int | None = None
     username: str = ""  # image USER that is a name: resolved against the root file system's passwd
     supplementary_gids: tuple[int, ...] = ()
+    strict_groups: bool = False  # no groups out of the image's group file (supplementalGroupsPolicy Strict)
     run_as_non_root: bool = False  # refuse uid 0 once it is known
     privileged: bool = False
     readonly_rootfs: bool = False

@@ -16,7 +16,7 @@ ID_MAX = 2**31 - 1
 class Identity(msgspec.Struct, frozen=True):
     uid: int
     gid: int
-    groups: tuple[int, ...] = ()  # supplementary, without the primary one
+    groups: tuple[int, ...] = ()  # supplementary; the primary one is among them, as in containerd (CVE-2023-25173)
 
 
 class _Account(NamedTuple):
@@ -78,10 +78,10 @@ def resolve(image_user: str, security: Security, passwd: str, group: str) -> Ide
         gid = found
     if security.gid is not None:
         gid = security.gid
-    member_of = [entry.gid for entry in groups if account is not None and account.name in entry.members]
-    supplementary = dict.fromkeys([*member_of, *security.supplementary_gids])
-    supplementary.pop(gid, None)
-    return Identity(uid, gid, tuple(supplementary))
+    member_of = []
+    if account is not None and not security.strict_groups:
+        member_of = [entry.gid for entry in groups if account.name in entry.members]
+    return Identity(uid, gid, tuple(dict.fromkeys([gid, *member_of, *security.supplementary_gids])))
 
 
 def _number(text: str) -> int | None:

@@ -47,6 +47,8 @@ def test_the_containers_context_wins_over_the_pods_and_that_over_the_image() -> 
     assert secured(user="5", shared={"runAsUser": 7}).uid == 7
     found = secured(shared={"runAsUser": 7, "fsGroup": 3, "supplementalGroups": [4]}, runAsUser=8, runAsGroup=9)
     assert (found.uid, found.gid, found.supplementary_gids) == (8, 9, (4, 3))
+    assert not found.strict_groups
+    assert secured(shared={"supplementalGroupsPolicy": "Strict"}).strict_groups
 
 
 @pytest.mark.parametrize(("user", "words"), [("", "will run as root"), ("0", "as root"), ("web", "non-numeric user")])

@@ -26,6 +26,15 @@ async def test_a_pod_runs_and_says_so(world: World, autojump_clock: MockClock) -
     assert [r for r, _ in await world.events() if r != "Starting"] == ["Pulled", "Created", "Started"]
 
 
+@pytest.mark.parametrize(("env", "name"), [([], "web"), ([{"name": "HOSTNAME", "value": "mine"}], "mine")])
+async def test_the_host_name_is_in_the_environment(
+    world: World, env: list[dict[str, str]], name: str, autojump_clock: MockClock
+) -> None:
+    await world.run(pod_of(containers=[{"name": "main", "env": env}]))
+    [container] = world.runtime.containers()
+    assert [item for item in container.spec.env if item.startswith("HOSTNAME=")] == [f"HOSTNAME={name}"]
+
+
 async def test_deletion_stops_cleans_and_takes_it_out_of_the_api(world: World, autojump_clock: MockClock) -> None:
     await world.run(pod_of())
     await world.delete()

@@ -15,16 +15,17 @@ GROUP = "root:x:0:\nweb:x:1001:\naudio:x:29:web,other\nvideo:x:44:web\n"
 @pytest.mark.parametrize(
     ("image_user", "security", "expected"),
     [
-        ("", Security(), Identity(0, 0)),
-        ("web", Security(), Identity(1000, 1001, (29, 44))),
-        ("1000", Security(), Identity(1000, 1001, (29, 44))),
-        ("4242", Security(), Identity(4242, 0)),
-        ("web:audio", Security(), Identity(1000, 29, (44,))),
-        ("4242:4343", Security(), Identity(4242, 4343)),
-        ("web", Security(uid=5), Identity(5, 0)),
-        ("web", Security(uid=1000, gid=7), Identity(1000, 7, (29, 44))),
-        ("", Security(uid=5, gid=6, supplementary_gids=(8, 9, 8, 6)), Identity(5, 6, (8, 9))),
-        ("", Security(username="web"), Identity(1000, 1001, (29, 44))),
+        ("", Security(), Identity(0, 0, (0,))),
+        ("web", Security(), Identity(1000, 1001, (1001, 29, 44))),
+        ("1000", Security(), Identity(1000, 1001, (1001, 29, 44))),
+        ("4242", Security(), Identity(4242, 0, (0,))),
+        ("web:audio", Security(), Identity(1000, 29, (29, 44))),
+        ("4242:4343", Security(), Identity(4242, 4343, (4343,))),
+        ("web", Security(uid=5), Identity(5, 0, (0,))),
+        ("web", Security(uid=1000, gid=7), Identity(1000, 7, (7, 29, 44))),
+        ("", Security(uid=5, gid=6, supplementary_gids=(8, 9, 8, 6)), Identity(5, 6, (6, 8, 9))),
+        ("web", Security(strict_groups=True, supplementary_gids=(8,)), Identity(1000, 1001, (1001, 8))),
+        ("", Security(username="web"), Identity(1000, 1001, (1001, 29, 44))),
     ],
 )
 def test_who_it_is(image_user: str, security: Security, expected: Identity) -> None:
