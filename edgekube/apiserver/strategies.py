@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from edgekube.apiserver import podqos
 from edgekube.apiserver.request import User
 from edgekube.types import status
+from edgekube.types.codec import convert
+from edgekube.types.core_v1 import PodSpec
+from edgekube.types.pod_resources import qos_class
 
 Obj = dict[str, Any]
 
@@ -106,7 +108,7 @@ class Job(Strategy):
 
 class Pod(Strategy):
     def prepare_create(self, obj: Obj) -> None:
-        obj["status"] = {"phase": "Pending", "qosClass": podqos.qos_class(obj["spec"])}
+        obj["status"] = {"phase": "Pending", "qosClass": qos_class(convert(PodSpec, obj["spec"]))}
         if obj["spec"].get("schedulingGates"):
             condition = {
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",

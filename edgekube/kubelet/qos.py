@@ -58,7 +58,7 @@ def pod_resources(pod: Pod) -> Resources:
         at_pod = level is not None and resource in level.limits
         return at_pod or all(nano(c.resources.limits.get(resource, "0")) > 0 for c in everyone)
 
-    best_effort = qos_class(pod) == "BestEffort"
+    best_effort = qos_class(pod.spec) == "BestEffort"
     return Resources(
         cpu_shares=MIN_SHARES if best_effort else shares(pod_totals(pod).get("cpu", 0)),
         cpu_quota_us=quota_us(limits["cpu"]) if limited("cpu") else None,
@@ -70,7 +70,7 @@ def oom_score_adj(pod: Pod, container: Container | EphemeralContainer, node_memo
     """Who dies first when the node runs out of memory (pkg/kubelet/qos/policy.go)."""
     if (pod.spec.priority or 0) >= SYSTEM_CRITICAL:
         return OOM_GUARANTEED
-    match qos_class(pod):
+    match qos_class(pod.spec):
         case "Guaranteed":
             return OOM_GUARANTEED
         case "BestEffort":

@@ -62,7 +62,7 @@ def kernel_hostname(pod: Pod) -> str:
 
 def cgroup_path(pod: Pod, root: str) -> str:
     """Where the pod's cgroup lies below each hierarchy's root."""
-    quality = qos_class(pod).lower()
+    quality = qos_class(pod.spec).lower()
     middle = "" if quality == "guaranteed" else f"/{quality}"
     return f"{root}{middle}/pod{pod.metadata.uid}"
 

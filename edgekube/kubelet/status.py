@@ -238,7 +238,7 @@ def pod_status(pod: Pod, views: Mapping[str, ContainerView], around: Surrounding
         initContainerStatuses=tuple(inits),
         containerStatuses=tuple(mains),
         ephemeralContainerStatuses=tuple(ephemerals),
-        qosClass=pod.status.qosClass or qos_class(pod),
+        qosClass=pod.status.qosClass or qos_class(pod.spec),
         nominatedNodeName=pod.status.nominatedNodeName,
         observedGeneration=pod.metadata.generation,
     )

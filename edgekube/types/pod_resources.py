@@ -5,20 +5,23 @@ And the quality of service that follows from it. Shared by the scheduler, the ku
 
 from collections.abc import Mapping
 
-from edgekube.types.core_v1 import Pod
-from edgekube.types.quantity import nano
+from edgekube.types.core_v1 import Pod, PodSpec
+from edgekube.types.quantity import QuantityError, nano
 
 NANO = 10**9
 COMPUTE = ("cpu", "memory")  # what quality of service is judged by
 
 
-def qos_class(pod: Pod) -> str:
-    """Guaranteed, Burstable or BestEffort: by pod-level resources where there are any, else by every container's."""
-    level = pod.spec.resources
+def qos_class(spec: PodSpec) -> str:
+    """Guaranteed, Burstable or BestEffort: by pod-level resources where there are any, else by every container's.
+
+    Amounts that are no quantities count for nothing: validation refuses them.
+    """
+    level = spec.resources
     if level is not None and (level.requests or level.limits):
         blocks = [level]
     else:
-        blocks = [c.resources for c in (*pod.spec.containers, *pod.spec.initContainers)]
+        blocks = [c.resources for c in (*spec.containers, *spec.initContainers)]
     asked, guaranteed = False, True
     for block in blocks:
         requests, limits = _positive(block.requests), _positive(block.limits)
@@ -31,8 +34,15 @@ def qos_class(pod: Pod) -> str:
 
 
 def _positive(amounts: Mapping[str, str]) -> dict[str, int]:
-    parsed = {name: nano(text) for name, text in amounts.items() if name in COMPUTE}
-    return {name: amount for name, amount in parsed.items() if amount > 0}
+    found = {}
+    for name in amounts.keys() & set(COMPUTE):
+        try:
+            amount = nano(amounts[name])
+        except QuantityError:
+            continue
+        if amount > 0:
+            found[name] = amount
+    return found
 
 
 def pod_totals(pod: Pod, which: str = "requests") -> dict[str, int]:

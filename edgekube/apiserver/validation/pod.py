@@ -9,6 +9,7 @@ from edgekube.apiserver.validation.meta import metadata
 from edgekube.apiserver.validation.podspec import pod_spec
 from edgekube.apiserver.validation.resources import requirements
 from edgekube.types.fieldpath import FieldError, Path, forbidden, invalid
+from edgekube.types.pod_resources import qos_class
 
 SPEC = Path("spec")
 _replace = msgspec.structs.replace
@@ -188,9 +189,7 @@ def _resize(new: Any, old: Any) -> list[FieldError]:
                 if gone:
                     errors.append(forbidden(at / name, f"resource {name} cannot be removed"))
     if old.status.qosClass:
-        from edgekube.apiserver.podqos import qos_class
-
-        spec = msgspec.json.decode(msgspec.json.encode(new.spec))
-        if qos_class(spec) != old.status.qosClass:
-            errors.append(invalid(SPEC, qos_class(spec), "Pod QOS Class may not change as a result of resizing"))
+        now = qos_class(new.spec)
+        if now != old.status.qosClass:
+            errors.append(invalid(SPEC, now, "Pod QOS Class may not change as a result of resizing"))
     return errors

@@ -36,6 +36,7 @@ FULL = asks("1", "64Mi", "1", "64Mi")
     [
         (pod({}), "BestEffort"),
         (pod(asks(cpu="0")), "BestEffort"),
+        (pod(asks(cpu="none")), "BestEffort"),
         (pod(asks(cpu="1")), "Burstable"),
         (pod(FULL), "Guaranteed"),
         (pod(asks("1", "64Mi", "1000m", "65536Ki")), "Guaranteed"),
@@ -46,7 +47,7 @@ FULL = asks("1", "64Mi", "1", "64Mi")
     ],
 )
 def test_quality_of_service(wanted: Pod, expected: str) -> None:
-    assert qos_class(wanted) == expected
+    assert qos_class(wanted.spec) == expected
 
 
 def test_cgroup_figures() -> None:
