@@ -91,17 +91,17 @@ events volatile strategy=createonupdate val=event fields=involvedObject.kind,inv
 involvedObject.name,involvedObject.uid,\
 involvedObject.apiVersion,involvedObject.resourceVersion,involvedObject.fieldPath,reason,reportingComponent,source,type
 namespaces sub=status,finalize strategy=namespace val=namespace fields=status.phase
-nodes sub=status,proxy strategy=node val=node fields=spec.unschedulable
+nodes sub=status strategy=node val=node fields=spec.unschedulable
 persistentvolumeclaims sub=status strategy=claim
 persistentvolumes sub=status strategy=volume
-pods generation sub=status,binding,eviction,ephemeralcontainers,resize,log,exec,attach,portforward,proxy strategy=pod \
+pods generation sub=status,binding,eviction,ephemeralcontainers,resize,log,exec,attach,portforward strategy=pod \
 val=pod fields=spec.nodeName,spec.restartPolicy,spec.schedulerName,spec.serviceAccountName,spec.hostNetwork,\
 status.phase,status.podIP,status.podIPs,status.nominatedNodeName
 replicationcontrollers generation sub=status,scale strategy=orphaning val=replicationcontroller fields=status.replicas
 resourcequotas sub=status
 secrets strategy=secret val=secret fields=type
 serviceaccounts sub=token val=serviceaccount
-services sub=status,proxy strategy=service val=service fields=spec.clusterIP,spec.type
+services sub=status strategy=service val=service fields=spec.clusterIP,spec.type
 mutatingadmissionpolicies.admissionregistration.k8s.io generation
 mutatingadmissionpolicybindings.admissionregistration.k8s.io generation
 mutatingwebhookconfigurations.admissionregistration.k8s.io generation
@@ -150,7 +150,6 @@ volumeattachments.storage.k8s.io sub=status
 
 _STATUS_VERBS = ("get", "patch", "update")
 _STREAM_VERBS = ("create", "get")
-_PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 
 
 def _subresource(name: str, kind: str, group: str, version: str) -> Subresource:
@@ -170,8 +169,6 @@ def _subresource(name: str, kind: str, group: str, version: str) -> Subresource:
         case "exec" | "attach" | "portforward":
             options = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
             return Subresource(name, options[name], group, version, _STREAM_VERBS, served=False)
-        case "proxy":
-            return Subresource("proxy", f"{kind}ProxyOptions", group, version, _PROXY_VERBS, served=False)
     return Subresource(name, kind, group, version, _STATUS_VERBS)
 
 
@@ -218,15 +215,6 @@ _BY_KIND = {(r.api_version, r.kind): r for r in RESOURCES}
 
 def lookup(group: str, version: str, plural: str) -> Resource | None:
     return _BY_PATH.get((group, version, plural))
-
-
-def of_kind(api_version: str, kind: str) -> Resource | None:
-    return _BY_KIND.get((api_version, kind))
-
-
-def of_group(group: str, plural: str) -> Resource | None:
-    """The resource of a group in its storage version, for authorization and garbage collection."""
-    return next((r for r in RESOURCES if r.group == group and r.plural == plural and r.stored_as is None), None)
 
 
 @cache

@@ -12,7 +12,10 @@ import trio.testing
 from edgekube.apiserver.authn import Authenticator, certificate_user, impersonate, unix_user
 from edgekube.apiserver.lanes import Lanes
 from edgekube.apiserver.request import User
+from edgekube.apiserver.requestinfo import RequestInfo
+from edgekube.apiserver.resources import RESOURCES, Subresource
 from edgekube.apiserver.server import ApiFront
+from edgekube.apiserver.streams import PodStreams
 from edgekube.http.client import ClientResponse, Connection
 from edgekube.http.messages import Peer, UnixCredentials
 from edgekube.types.status import ApiError
@@ -239,3 +242,10 @@ async def test_nodes_have_a_lane_of_their_own(autojump_clock: trio.testing.MockC
     assert lanes.statistics().rejected_total == 2
     async with lanes.enter(admin, "list"):
         assert lanes.statistics().heavy_running == 1
+
+
+@pytest.mark.parametrize(
+    ("plural", "sub"), [(row.plural, sub) for row in RESOURCES for sub in row.subresources.values() if not sub.served]
+)
+def test_what_discovery_shows_and_the_registry_does_not_serve_is_a_stream(plural: str, sub: Subresource) -> None:
+    assert PodStreams.handles(RequestInfo(verb="get", path="", resource=plural, subresource=sub.name, name="x"))
