@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import trio
 
-from edgekube.apiserver.paths import PathHandler
 from edgekube.http.messages import Response
 from edgekube.http.server import Request
 from edgekube.runtime.api import Image, ImageService, RuntimeFailure
@@ -44,9 +43,6 @@ class LocalPaths:
         self._kubeconfig = kubeconfig
         self._images_in_use = images_in_use
         self._backup = backup
-
-    def handler(self) -> PathHandler:
-        return self.handle
 
     async def handle(self, request: Request, path: str, query: Mapping[str, str]) -> Response | None:
         match request.method, path:

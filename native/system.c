@@ -88,7 +88,6 @@ int ek_umount(const char *target, int flags) { return result(umount2(target, fla
 
 int ek_setns(int fd, int kind) { return result(setns(fd, kind)); }
 
-int ek_unshare(int flags) { return result(unshare(flags)); }
 
 int ek_set_subreaper(int on) { return result(prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0)); }
 

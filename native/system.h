@@ -14,7 +14,6 @@ int ek_mount_from(const char *folder, const char *source, const char *target, co
 
 /* Namespaces (setns(2), unshare(2), namespaces(7)). */
 int ek_setns(int fd, int kind);
-int ek_unshare(int flags);
 int ek_pin_namespaces(const char *net, const char *ipc, const char *uts, const char *hostname,
                       const char *const *sysctl_paths, const char *const *sysctl_values, int sysctls,
                       char *failed, int failed_size);

@@ -17,7 +17,6 @@ from edgekube.types import status
 from edgekube.types.status import ApiError
 
 NODE_PREFIX = "system:node:"
-SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 NODE_LEASE_NAMESPACE = "kube-node-lease"
 
 READ = frozenset({"get", "list", "watch"})

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from edgekube.apiserver import storage
 from edgekube.apiserver.request import ApiRequest, User
 from edgekube.apiserver.resources import Resource
 from edgekube.types import status
@@ -107,10 +106,3 @@ def call_of(request: ApiRequest, resource: Resource) -> Call:
         field_validation=validation,
         force=boolean(query, "force") if "force" in query else None,
     )
-
-
-def with_version(obj: Mapping[str, Any], revision: int | str) -> dict[str, Any]:
-    """A stored object as it is read: resourceVersion in its place."""
-    result = storage.ordered(obj)
-    result["metadata"]["resourceVersion"] = str(revision)
-    return result

@@ -16,7 +16,6 @@ from edgekube.types.quantity import QuantityError
 
 BODY_SIZE_BYTES_MAX = 3 * 1024 * 1024
 YAML_NODES_MAX = 200_000  # an alias bomb multiplies nodes, not bytes
-DEPTH_MAX = 500
 
 JSON = "application/json"
 ACCEPTED = (JSON, "application/yaml", "application/vnd.kubernetes.protobuf")  # the front turns protobuf into JSON

@@ -6,8 +6,6 @@ from edgekube.apiserver.resources import Resource
 
 Obj = dict[str, Any]
 
-_V1_ANNOTATIONS = "autoscaling.alpha.kubernetes.io/"
-
 
 def from_storage(res: Resource, obj: Obj) -> Obj:
     """The stored object in `res`'s version."""

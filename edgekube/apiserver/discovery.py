@@ -123,9 +123,6 @@ class Discovery:
             out.extend(f"/apis/{name}/{entry.version}" if name else f"/api/{entry.version}" for entry in versions)
         return sorted(out)
 
-    def serves(self, group: str, version: str) -> bool:
-        return any(entry.group == group and entry.version == version for entry in self._catalog())
-
     def _groups(self) -> Iterable[tuple[str, list[ServedVersion]]]:
         groups: dict[str, list[ServedVersion]] = {}
         for entry in self._catalog():

@@ -12,7 +12,6 @@ from edgekube.apiserver.schema import Node
 
 UPDATE_MANAGERS_MAX = 10  # older ones are folded into one entry
 ANCIENT = "ancient-changes"
-MANAGER_LENGTH_MAX = 128
 
 Entry = dict[str, Any]
 

@@ -62,7 +62,6 @@ class Registry:
         self.writer = Writer(self.backend, admission, allocator, config.now)
         self.reader = Reader(self.backend)
         self.verbs = Verbs(self.backend, self.reader, self.writer, config.now)
-        self._clients: dict[tuple[str, int], InProcessClient] = {}
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgekube.apiserver.request import User
-from edgekube.types import status
 from edgekube.types.codec import convert
 from edgekube.types.core_v1 import PodSpec
 from edgekube.types.pod_resources import qos_class
@@ -25,8 +24,6 @@ class Strategy:
     default_propagation = "background"
     #: a PUT of an absent object creates it
     create_on_update = False
-    #: a PUT without resourceVersion is allowed
-    unconditional_update = True
 
     def prepare_create(self, obj: Obj) -> None:
         obj.pop("status", None)
@@ -327,8 +324,3 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 def new_uid() -> str:
     return str(uuid.uuid4())
-
-
-def check_unconditional(allowed: bool, resource_version: str) -> None:
-    if not allowed and not resource_version:
-        raise status.bad_request("metadata.resourceVersion: must be specified for an update")

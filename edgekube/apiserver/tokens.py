@@ -192,10 +192,6 @@ def user_of(claims: Claims) -> User:
     return User(claims.sub, groups, uid=bound.serviceaccount.uid, extra=extra)
 
 
-def _subject(bound: BoundTo) -> str:
-    return f"{SERVICE_ACCOUNT_PREFIX}{bound.namespace}:{bound.serviceaccount.name}"
-
-
 def _encode(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 

@@ -40,12 +40,6 @@ class PatchType(StrEnum):
     APPLY = "application/apply-patch+yaml"
 
 
-class EventType(StrEnum):
-    ADDED = "ADDED"
-    MODIFIED = "MODIFIED"
-    DELETED = "DELETED"
-
-
 class Change(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One step of an object: `old` is None for an addition, `new` is None for a deletion (then `old` is the last)."""
 

@@ -35,7 +35,7 @@ async def run(
     Raises NetworkFailure where the kernel knows no vxlan.
     """
     nodes: Informer[Node] = client.informer(Node)
-    follower = _Follower(config.node_name)
+    follower = _Follower()
     unsubscribe = nodes.subscribe(follower.changed)
     overlay = VxlanOverlay()
     try:
@@ -78,8 +78,7 @@ async def remove() -> None:
 class _Follower:
     """Wakes the loop when a node comes, goes, moves or gets its pod CIDR; not for heartbeats."""
 
-    def __init__(self, node_name: str) -> None:
-        self._node_name = node_name
+    def __init__(self) -> None:
         self.wake = trio.Event()
 
     def changed(self, change: Change[Node]) -> None:

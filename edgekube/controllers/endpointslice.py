@@ -34,7 +34,6 @@ ENDPOINTS_PER_SLICE = 100
 ADDRESSES_MAX = 1000  # in an Endpoints object; more are cut, as upstream does
 SERVICE_INDEX = "service"
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
-LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
 
 Ports = tuple[EndpointPort, ...]
 

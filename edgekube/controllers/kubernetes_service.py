@@ -68,12 +68,11 @@ class KubernetesServiceController:
         )
         endpoints = self._endpoints.get(*key)
         if endpoints is None:
-            labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
             await client.create(
                 Endpoints(
                     apiVersion="v1",
                     kind="Endpoints",
-                    metadata=ObjectMeta(name=NAME, namespace=NAMESPACE, labels=labels),
+                    metadata=ObjectMeta(name=NAME, namespace=NAMESPACE, labels=SKIP_MIRROR),
                     subsets=subsets,
                 )
             )

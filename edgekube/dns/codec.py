@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 NAME_BYTES_MAX: Final = 255
 LABEL_BYTES_MAX: Final = 63
-LABELS_MAX: Final = 127
 RECORDS_MAX: Final = 1024  # of one upstream message
 UDP_BYTES_MIN: Final = 512
 UDP_BYTES_MAX: Final = 1232  # what passes every path without fragments (DNS flag day 2020)

@@ -45,11 +45,6 @@ class StreamedResponse:
     def header(self, name: str) -> str:
         return header(self.headers, name.lower())
 
-    async def iter_body(self) -> AsyncIterator[bytes]:
-        """Raises ConnectionLost when the server breaks off."""
-        while (data := await self._connection.next_data()) is not None:
-            yield data
-
     async def read(self, limit: int = BODY_BYTES_MAX) -> bytes:
         """The whole body. Raises ConnectionLost when it breaks off or is longer than `limit`."""
         chunks: list[bytes] = []

@@ -32,11 +32,9 @@ _WINDOW_UPDATE: Final = 9
 FLAG_FIN: Final = 1
 _FLAG_UNIDIRECTIONAL: Final = 2
 
-RST_PROTOCOL_ERROR: Final = 1
 RST_INVALID_STREAM: Final = 2
 RST_REFUSED: Final = 3
 RST_CANCEL: Final = 5
-RST_INTERNAL_ERROR: Final = 6
 
 
 class SpdyError(Exception):

@@ -142,9 +142,6 @@ class Containers:
         ]
         return [s.spec.name for s in sorted(living, key=lambda s: s.created_at)]
 
-    def any_running(self) -> bool:
-        return bool(self.running())
-
     def seen(self) -> dict[str, Seen]:
         """What `decide` needs to know. What was reported once and is not there now is lost."""
         result: dict[str, Seen] = {}

@@ -7,7 +7,7 @@ from edgekube.native._lib import check, ffi, lib, strings, text
 
 
 class Namespace(IntFlag):
-    """clone(2)'s CLONE_NEW*, for `setns` and `unshare`."""
+    """clone(2)'s CLONE_NEW*, for `setns`."""
 
     MOUNT = 0x00020000
     CGROUP = 0x02000000
@@ -21,10 +21,6 @@ class Namespace(IntFlag):
 def setns(fd: int, kind: Namespace) -> None:
     """Moves the calling thread only. Never on a thread that is used for anything else."""
     check(lib.ek_setns(fd, int(kind)))
-
-
-def unshare(kinds: Namespace) -> None:
-    check(lib.ek_unshare(int(kinds)))
 
 
 def pin(

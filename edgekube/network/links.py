@@ -161,10 +161,6 @@ class Rtnl:
             what=f"make the bridge {name}",
         )
 
-    def add_dummy(self, name: str) -> None:
-        info = nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"dummy"))
-        self._new_link(attr_str(IFLA_IFNAME, name) + info, what=f"make the dummy link {name}")
-
     def add_vxlan(self, name: str, *, vni: int, local: IPv4Address, port: int, mac: bytes, mtu: int) -> None:
         """A tunnel end that learns nothing by itself: neighbours and forwarding entries are given."""
         data = nest(

@@ -48,7 +48,6 @@ AFFINITY_CLIENTS_MAX: Final = 65_536  # a dynamic set must have a limit
 PRIORITY_FIREWALL: Final = nft.PRIORITY_DSTNAT - 10
 SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
-HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
 
 _LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 _FRONTEND_KEY: Final = (nft.TYPE_IPV4, nft.TYPE_INET_PROTO, nft.TYPE_INET_SERVICE)

@@ -199,7 +199,6 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     log_size_bytes_max: int = 10 * 1024 * 1024
     log_files_max: int = 5
     stop_signal: str = "SIGTERM"
-    hostname_file: bool = False
     pid_of: str = ""  # id of a running container of the sandbox whose process namespace it joins (kubectl debug)
     labels: Mapping[str, str] = {}
 
@@ -289,8 +288,6 @@ class ContainerRuntime(Protocol):
     async def stop_container(self, container_id: str, grace_seconds: float) -> None:
         """Stop signal, wait, SIGKILL; returns when it has exited."""
         ...
-
-    async def signal_container(self, container_id: str, signal: int) -> None: ...
 
     async def remove_container(self, container_id: str) -> None:
         """Of an exited container: snapshot, bundle, runc state. Its log stays."""

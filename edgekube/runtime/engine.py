@@ -376,11 +376,6 @@ class Engine:
             self.cgroups.kill(container.cgroup)
         raise RuntimeFailure("KillContainerError", f"container {container.id} does not end although killed")
 
-    async def signal_container(self, container_id: str, signal: int) -> None:
-        failure = await self._container(container_id).request(shimlink.encode_signal(signal))
-        if failure:
-            raise RuntimeFailure("KillContainerError", f"signal {signal} to {container_id}: {os.strerror(failure)}")
-
     async def remove_container(self, container_id: str) -> None:
         container = self._containers.get(container_id)
         if container is None:

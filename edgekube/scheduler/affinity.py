@@ -10,8 +10,6 @@ from edgekube.types.meta_v1 import LabelSelector, LabelSelectorRequirement
 from edgekube.types.placement import NO_EXECUTE, NO_SCHEDULE, node_fits_affinity, untolerated
 from edgekube.types.selectors import from_label_selector
 
-HOSTNAME = "kubernetes.io/hostname"
-
 Matches = Callable[[Pod], bool]
 
 

@@ -19,7 +19,6 @@ from edgekube.network.netns import enter, run_in_netns
 T = TypeVar("T")
 
 LAN = "192.168.77"
-CONNECT_TIMEOUT_S = 4.0
 _counter = iter(range(1 << 30))
 
 

@@ -383,15 +383,6 @@ class FakeRuntime:
             code = behaviour.stop_exit_code
             self.finish(container_id, 128 + number if code is None else code, signal=number if code is None else 0)
 
-    async def signal_container(self, container_id: str, signal: int) -> None:
-        self._enter("signal_container", container_id)
-        await trio.lowlevel.checkpoint()
-        container = self._get(container_id)
-        if signal == signals.SIGKILL:
-            self.finish(container_id, 137, signal=signal)
-        elif signal == signals.SIGTERM and not container.behaviour.ignores_stop:
-            self.finish(container_id, 143, signal=signal)
-
     async def remove_container(self, container_id: str) -> None:
         self._enter("remove_container", container_id)
         await trio.lowlevel.checkpoint()

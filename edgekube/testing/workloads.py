@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from edgekube.types.apps_v1 import (
     DaemonSet,
     DaemonSetSpec,
@@ -80,9 +78,3 @@ def cron_job(name: str, schedule: str, *, work: JobSpec | None = None, **spec: A
 def service(name: str, selector: dict[str, str] | None = None, *ports: ServicePort, **spec: Any) -> Service:
     fields = {"selector": selector or {}, "ports": ports or (ServicePort(port=80),), **spec}
     return Service(apiVersion="v1", kind="Service", metadata=meta(name), spec=ServiceSpec(**fields))
-
-
-def with_image(made: PodTemplateSpec, image: str) -> PodTemplateSpec:
-    """The template with another image: what a rollout is about."""
-    containers = tuple(msgspec.structs.replace(c, image=image) for c in made.spec.containers)
-    return msgspec.structs.replace(made, spec=msgspec.structs.replace(made.spec, containers=containers))

@@ -64,11 +64,6 @@ def convert(cls: type[T], value: Any) -> T:
         raise DecodeError(f"the body cannot be read as {cls.__name__}: {error}") from None
 
 
-def to_builtins(obj: Any) -> Any:
-    """Plain dicts and lists, as they would be on the wire; a fresh copy the caller may change."""
-    return msgspec.json.decode(_encoder.encode(obj))
-
-
 def repair(cls: Any, value: Any) -> Any:
     """`value` with what Go would accept put into the form the types declare. The input is not changed."""
     return _fixer(cls)(value, 0)

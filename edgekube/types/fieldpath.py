@@ -110,11 +110,6 @@ def invalid(path: Path, value: Any, detail: str) -> FieldError:
     return FieldError(FieldErrorType.INVALID, path, value, detail)
 
 
-def type_invalid(path: Path, value: Any, detail: str) -> FieldError:
-    """A value of the wrong JSON type."""
-    return FieldError(FieldErrorType.TYPE_INVALID, path, value, detail)
-
-
 def not_supported(path: Path, value: Any, supported: Iterable[str]) -> FieldError:
     """A value that is none of `supported`."""
     known = ", ".join(json.dumps(item) for item in supported)

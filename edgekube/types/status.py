@@ -196,12 +196,6 @@ def timeout(message: str, retry_seconds: int = 0) -> ApiError:
     return failure(504, "Timeout", f"Timeout: {message}", StatusDetails(retryAfterSeconds=retry_seconds))
 
 
-def server_timeout(resource: str, action: str, retry_seconds: int = 1) -> ApiError:
-    """500: could not be started in time; safe to try again."""
-    message = f"The {action} operation against {resource} could not be completed at this time, please try again."
-    return failure(500, "ServerTimeout", message, _details(resource, action, retry_seconds=retry_seconds))
-
-
 def service_unavailable(message: str, retry_seconds: int = 0) -> ApiError:
     """503: no quorum, or still starting."""
     details = StatusDetails(retryAfterSeconds=retry_seconds) if retry_seconds else None

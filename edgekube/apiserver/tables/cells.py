@@ -1,6 +1,6 @@
 """How values are written in cells: ages, lists, selectors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from edgekube.types.time import TimeError, parse_time
 
@@ -49,10 +49,6 @@ def duration(seconds: float) -> str:
         left = days % 365
         return f"{years}y{left}d" if left else f"{years}y"
     return f"{years}y"
-
-
-def joined(values: Iterable[str], empty: str = NONE) -> str:
-    return ",".join(values) or empty
 
 
 def labels(values: Mapping[str, str]) -> str:

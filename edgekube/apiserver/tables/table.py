@@ -1,6 +1,6 @@
 """The Table of some objects (KEP-291): definitions once, a row an object."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,8 +9,6 @@ from edgekube.apiserver.negotiate import Form
 from edgekube.apiserver.resources import Resource
 from edgekube.apiserver.tables import columns
 from edgekube.types.codec import decoder
-
-Cells = Callable[[Any, float], Sequence[Any]]
 
 
 class _MetaOnly(msgspec.Struct, gc=False):

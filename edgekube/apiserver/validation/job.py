@@ -12,7 +12,6 @@ from edgekube.types import names, selectors
 from edgekube.types.fieldpath import FieldError, Path, forbidden, invalid, required
 
 PARALLELISM_INDEXED_MAX = 100_000
-COMPLETIONS_INDEXED_MAX = 2**31 - 1
 SPEC = Path("spec")
 
 

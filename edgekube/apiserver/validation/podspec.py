@@ -1,6 +1,5 @@
 """PodSpec and PodTemplateSpec (core validation.ValidatePodSpec)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from edgekube.apiserver.validation import resources
@@ -158,7 +157,3 @@ def template(value: Any, path: Path) -> list[FieldError]:
             forbidden(path / "spec" / "ephemeralContainers", "ephemeral containers not allowed in pod template")
         )
     return errors
-
-
-def shown_map(values: Mapping[str, str]) -> dict[str, str]:
-    return dict(sorted(values.items()))

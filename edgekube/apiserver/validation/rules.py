@@ -1,6 +1,6 @@
 """Small rules many kinds share, with apimachinery's wording."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -101,10 +101,6 @@ def label_selector(selector: Any, path: Path) -> list[FieldError]:
         for position, value in enumerate(expression.values):
             errors += texts(names.label_value(value), value, at / "values" / position)
     return errors
-
-
-def go_map(values: Mapping[str, str]) -> Mapping[str, str]:
-    return dict(sorted(values.items()))
 
 
 def unchanged(new: Any, old: Any, path: Path) -> list[FieldError]:

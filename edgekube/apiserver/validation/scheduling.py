@@ -9,7 +9,6 @@ from edgekube.types.fieldpath import FieldError, Path, duplicate, forbidden, inv
 from edgekube.types.integers import integer
 
 EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
-NODE_OPERATORS = ("DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn")
 
 
 def tolerations(items: Sequence[Any], path: Path) -> list[FieldError]:

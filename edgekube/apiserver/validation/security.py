@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from edgekube.apiserver.validation.rules import one_of, texts
-from edgekube.types import names
+from edgekube.apiserver.validation.rules import one_of
 from edgekube.types.fieldpath import FieldError, Path, duplicate, forbidden, invalid, required
 
 ID_MAX = 2**31 - 1
@@ -96,7 +95,3 @@ def pod_context(context: Any, path: Path, spec: Any) -> list[FieldError]:
             if getattr(spec, name):
                 errors.append(forbidden(path / name, f"when `hostUsers` is false, {name} must be false"))
     return errors
-
-
-def toleration_key(key: str, path: Path) -> list[FieldError]:
-    return texts(names.qualified_name(key), key, path)

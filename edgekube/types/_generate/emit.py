@@ -12,7 +12,6 @@ from edgekube.types._generate.source import Definition, package_of, short
 
 ROOT = "edgekube.types"
 NOTE = "Written by `python -m edgekube.types._generate`: change the generator, not this file."
-BASE_NAMES = ("Any", "Raw")
 
 
 @dataclass
