@@ -103,6 +103,17 @@ def label_selector(selector: Any, path: Path) -> list[FieldError]:
     return errors
 
 
+def no_backsteps(text: str, path: Path) -> list[FieldError]:
+    """validatePathNoBacksteps."""
+    return [invalid(path, text, "must not contain '..'")] if ".." in text.split("/") else []
+
+
+def descending_path(text: str, path: Path) -> list[FieldError]:
+    """A path below some folder (validateLocalDescendingPath)."""
+    errors = [invalid(path, text, "must be a relative path")] if text.startswith("/") else []
+    return errors + no_backsteps(text, path)
+
+
 def unchanged(new: Any, old: Any, path: Path) -> list[FieldError]:
     """apimachinery ValidateImmutableField."""
     return [] if new == old else [invalid(path, new, "field is immutable")]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgekube.apiserver.validation.rules import one_of
+from edgekube.apiserver.validation.rules import descending_path, one_of
 from edgekube.types.fieldpath import FieldError, Path, duplicate, forbidden, invalid, required
 
 ID_MAX = 2**31 - 1
@@ -14,27 +14,32 @@ def _id(value: int | None, path: Path) -> list[FieldError]:
     return [invalid(path, value, ID_TEXT)] if value is not None and not 0 <= value <= ID_MAX else []
 
 
-def _profile(profile: Any, path: Path) -> list[FieldError]:
-    """seccompProfile and appArmorProfile."""
+def _profile(profile: Any, path: Path, system: str) -> list[FieldError]:
+    """What seccompProfile and appArmorProfile have in common; `system` is how messages name it."""
     if profile is None:
         return []
     errors = one_of(profile.type, PROFILES, path / "type")
+    at = path / "localhostProfile"
     if profile.type == "Localhost":
         if not profile.localhostProfile:
-            errors.append(required(path / "localhostProfile", "must be set when seccomp type is Localhost"))
+            errors.append(required(at, f"must be set when {system} type is Localhost"))
     elif profile.localhostProfile is not None:
-        errors.append(
-            invalid(
-                path / "localhostProfile", profile.localhostProfile, "can only be set when seccomp type is Localhost"
-            )
-        )
+        errors.append(invalid(at, profile.localhostProfile, f"can only be set when {system} type is Localhost"))
+    return errors
+
+
+def _profiles(context: Any, path: Path) -> list[FieldError]:
+    errors = _profile(context.seccompProfile, path / "seccompProfile", "seccomp")
+    errors += _profile(context.appArmorProfile, path / "appArmorProfile", "AppArmor")
+    seccomp = context.seccompProfile.localhostProfile if context.seccompProfile is not None else None
+    if seccomp:  # a file below the kubelet's folder of profiles, which it reads as root
+        errors += descending_path(seccomp, path / "seccompProfile" / "localhostProfile")
     return errors
 
 
 def container_context(context: Any, path: Path, spec: Any) -> list[FieldError]:
     errors = _id(context.runAsUser, path / "runAsUser") + _id(context.runAsGroup, path / "runAsGroup")
-    errors += _profile(context.seccompProfile, path / "seccompProfile")
-    errors += _profile(context.appArmorProfile, path / "appArmorProfile")
+    errors += _profiles(context, path)
     if context.procMount:
         errors += one_of(context.procMount, ("Default", "Unmasked"), path / "procMount")
         if context.procMount == "Unmasked" and spec.hostUsers is not False:
@@ -66,8 +71,7 @@ def pod_context(context: Any, path: Path, spec: Any) -> list[FieldError]:
     errors += one_of(
         context.supplementalGroupsPolicy, ("Merge", "Strict"), path / "supplementalGroupsPolicy", needed=False
     )
-    errors += _profile(context.seccompProfile, path / "seccompProfile")
-    errors += _profile(context.appArmorProfile, path / "appArmorProfile")
+    errors += _profiles(context, path)
     seen: set[str] = set()
     for index, sysctl in enumerate(context.sysctls):
         at = path / "sysctls" / index / "name"

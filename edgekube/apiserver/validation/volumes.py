@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from edgekube.apiserver.validation.rules import amount, dns_label, one_of, texts
+from edgekube.apiserver.validation.rules import amount, descending_path, dns_label, no_backsteps, one_of, texts
 from edgekube.types import names
 from edgekube.types.core_v1 import Volume
 from edgekube.types.fieldpath import FieldError, Path, duplicate, forbidden, invalid, not_found, not_supported, required
@@ -258,14 +258,9 @@ _CHECKS = {
 }
 
 
-def no_backsteps(text: str, path: Path) -> list[FieldError]:
-    return [invalid(path, text, "must not contain '..'")] if ".." in text.split("/") else []
-
-
 def local_path(text: str, path: Path) -> list[FieldError]:
     """Relative, inside, and not hidden behind dots."""
-    errors = [invalid(path, text, "must be a relative path")] if text.startswith("/") else []
-    errors += no_backsteps(text, path)
+    errors = descending_path(text, path)
     if text.startswith("..") and not text.startswith("../"):
         errors.append(invalid(path, text, "must not start with '..'"))
     return errors
@@ -297,9 +292,7 @@ def mounts(
         for name in ("subPath", "subPathExpr"):
             value = getattr(mount, name)
             if value:
-                if value.startswith("/"):
-                    errors.append(invalid(at / name, value, "must be a relative path"))
-                errors += no_backsteps(value, at / name)
+                errors += descending_path(value, at / name)
         if mount.mountPropagation:
             errors += one_of(
                 mount.mountPropagation, ("Bidirectional", "HostToContainer", "None"), at / "mountPropagation"
