@@ -24,11 +24,10 @@ class Form(msgspec.Struct, frozen=True, gc=False):
 
 OBJECT = Form()
 _JSON_TYPES = ("application/json", "*/*", "application/*", "")
-ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 
 
 def form_of(accept: str, query: Mapping[str, str]) -> Form:
-    """The first acceptable form. Raises ApiError 406 when none is (protobuf is not spoken)."""
+    """The first acceptable form. Raises ApiError 406 when none is: answers are JSON, of which the front makes YAML."""
     for clause in (accept or "*/*").split(","):
         media, *parameters = (part.strip() for part in clause.split(";"))
         if media.lower() not in _JSON_TYPES:

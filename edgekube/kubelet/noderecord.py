@@ -1,7 +1,7 @@
 """The Node object of this machine: registered at start, its conditions kept true (pkg/kubelet/nodestatus).
 
-Heartbeats are not disk writes: the node's Lease lives in the volatile store, and the Node object is patched only when
-something it says has changed.
+Heartbeats are not disk writes: the API server keeps the renewals of a node's Lease in memory, and the Node object is
+patched only when something it says has changed.
 """
 
 import os
