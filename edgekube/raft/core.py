@@ -162,6 +162,11 @@ class Raft:
             self.startup_ticks = self.election_timeout
         self.become_follower(self.term, NO_MEMBER)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether this member leads a group of itself: nothing can happen but by its own doing."""
+        return self.state is LEADER and self.tracker.alone == self.id
+
     def note(self, text: str) -> None:
         """Pass a fact on to whoever keeps the log."""
         if self.note_line is not None:

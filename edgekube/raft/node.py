@@ -200,8 +200,7 @@ class RaftNode:
     @property
     def is_alone(self) -> bool:
         """Whether this member leads a group of itself: nothing can happen but by its own doing."""
-        raft = self._raw.raft
-        return raft.state is LEADER and len(raft.tracker.progress) == 1 and raft.tracker.is_singleton(self.id)
+        return self._raw.raft.is_alone
 
     @property
     def conf_state(self) -> ConfState:
@@ -460,12 +459,15 @@ class RaftNode:
         if not self.leads:
             self._application.refused(batch, ProposalDroppedError())
             return
+        data = [proposal.data for proposal in batch]
         try:
             await self._log.reserve(size)
             if self.term != term:
                 raise ProposalDroppedError
             index = self.last_index
-            self._raw.propose_batch([proposal.data for proposal in batch])
+            alone = self._raw.propose_alone(data)
+            if not alone:
+                self._raw.propose_batch(data)
         except (ProposalDroppedError, LogFull) as error:
             self._application.refused(batch, error)
             return
@@ -476,7 +478,23 @@ class RaftNode:
         self._proposed += len(batch)
         self._batches += 1
         self._application.proposed(batch)
+        if alone:
+            await self._commit_alone(alone)
         self._process()
+
+    async def _commit_alone(self, entries: Sequence[Entry]) -> None:
+        """Store and apply what nobody else has a say in. There is space for it."""
+        log = self._log
+        self._writing = True
+        try:
+            await log.sync(log.append(entries))
+        finally:
+            self._writing = False
+        if self._raw.stored_alone(entries):
+            self._commit = entries[-1].index
+            if self._application.may_apply:
+                self._application.apply(entries)
+                self._raw.applied_alone(entries)
 
     # -- writing
 

@@ -13,6 +13,9 @@ MsgStorageApply messages from `rd.messages`, each in order, deliver their `respo
 itself through `step`), and there is no `advance`. A snapshot comes with a MsgStorageAppend and may overtake entries
 that wait to be applied: whoever applies skips those at or below the index it has reached. A leader that has removed
 itself refuses its own late answers like those of any stranger, with `PeerNotFoundError`.
+
+A leader without peers needs little of that: what it has stored is committed, and nobody has to be told. `propose_alone`
+returns entries; store them, report them with `stored_alone`, apply them, and report that with `applied_alone`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +32,7 @@ from edgekube.raft.errors import PeerNotFoundError
 from edgekube.raft.messages import (
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,
+    MSG_APP_RESP,
     MSG_FORGET_LEADER,
     MSG_HUP,
     MSG_PROP,
@@ -165,6 +169,45 @@ class RawNode:
         """Propose several entries, all or none of which are appended. Far cheaper than one by one."""
         if payloads:
             self.raft.propose(payloads)
+
+    def propose_alone(self, payloads: Sequence[bytes]) -> Sequence[Entry]:
+        """Propose entries as a leader without peers that has nothing else to do: to be stored at once, and in order.
+
+        Returns nothing, and has done nothing, when that is not so: `propose_batch` then.
+        """
+        raft, log = self.raft, self.raft.log
+        index = log.last_index
+        # When all is applied, the term is stored, too, and nothing is under way.
+        if log.applied != index or not raft.is_alone:
+            return ()
+        term = raft.term
+        entries = [Entry(term, i, 0, data) for i, data in enumerate(payloads, index + 1)]
+        log.append(entries)
+        log.unstable.accept_in_progress()
+        return entries
+
+    def stored_alone(self, entries: Sequence[Entry]) -> bool:
+        """What `propose_alone` returned is durable. True: it is committed, and may be applied at once.
+
+        What is not comes in a Ready, now or, when leadership or the membership have changed meanwhile, once it is
+        committed.
+        """
+        raft, log, last = self.raft, self.raft.log, entries[-1]
+        if raft.term != last.term:
+            return False  # whatever is written under the new term reports all that was written before
+        log.unstable.stable_to(last.index, last.term)
+        if not raft.is_alone:
+            raft.step(Message(MSG_APP_RESP, raft.id, raft.id, raft.term, 0, last.index))
+            return False
+        raft.tracker.progress[raft.id].maybe_update(last.index)
+        log.commit_to(last.index)
+        stored = self._hard_state
+        self._hard_state = HardState(stored.term, stored.vote, last.index)
+        return True
+
+    def applied_alone(self, entries: Sequence[Entry]) -> None:
+        """What `stored_alone` committed is applied."""
+        self.raft.applied_to(entries[-1].index, 0)
 
     def propose_conf_change(self, change: ConfChange | ConfChangeV2) -> None:
         """Propose a membership change.

@@ -64,7 +64,17 @@ class Membership:
 class Tracker:
     """The membership, a `Progress` for everybody in it, and the votes of the current election."""
 
-    __slots__ = ("_incoming", "_outgoing", "count_max", "members", "membership", "progress", "size_max", "votes")
+    __slots__ = (
+        "_incoming",
+        "_outgoing",
+        "alone",
+        "count_max",
+        "members",
+        "membership",
+        "progress",
+        "size_max",
+        "votes",
+    )
 
     def __init__(self, count_max: int, size_max: int) -> None:
         self.count_max = count_max
@@ -80,6 +90,8 @@ class Tracker:
         self.members = sorted(self.progress.items())
         self._incoming = [self.progress[member] for member in membership.voters]
         self._outgoing = [self.progress[member] for member in membership.outgoing]
+        # The only member, if it votes: what it has stored is committed, and there is nobody to tell.
+        self.alone = min(self.progress) if len(self.progress) == 1 and self.is_singleton(min(self.progress)) else 0
 
     def new_progress(self, next_index: int, *, is_learner: bool, recent_active: bool) -> Progress:
         """What is known of a member that just joined: nothing."""

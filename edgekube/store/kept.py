@@ -160,6 +160,8 @@ class KeptState(LocalReads):
     def _trim_history(self) -> None:
         """Hold the history within its bounds; a good deal at once, because the watches' channels are walked, too."""
         limits, history = self._limits, self._state.history
+        if history.size_bytes <= limits.history_size_max and len(history) <= limits.history_count_max:
+            return
         factor = HELD_FACTOR if self._history_held else 1
         if history.size_bytes > factor * limits.history_size_max or len(history) > factor * limits.history_count_max:
             history.trim(

@@ -475,7 +475,7 @@ class ReplicatedStore(KeptState):
             await self._waiting_lot.park()
             self._admit(ops, term)
         size = len(data)
-        write = Write(command, data, trio.current_time())
+        write = Write(command, data)
         self._waiting_count += 1
         self._waiting_size += size
         self._submit(write)

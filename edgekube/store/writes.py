@@ -34,19 +34,19 @@ class OutcomeUnknown(StoreError):
 class Write(Proposal):
     """A transaction of this member's; `task` is None when nobody waits for it (any more).
 
-    `sequence` is its mark, 0 as long as it was not forwarded. `doubtful` says that it may be in the log of `term`
-    although nobody has confirmed it.
+    `sequence` is its mark, 0 as long as it was not forwarded; it has waited for that `since`. `doubtful` says that it
+    may be in the log of `term` although nobody has confirmed it.
     """
 
     __slots__ = ("command", "doubtful", "sequence", "since", "task")
 
-    def __init__(self, command: commands.Command, data: bytes, since: float) -> None:
+    def __init__(self, command: commands.Command, data: bytes) -> None:
         super().__init__(data, command.fence)
         self.command = command
         self.task: trio.lowlevel.Task | None = None
         self.sequence = 0
         self.doubtful = False
-        self.since = since
+        self.since = 0.0
 
     async def wait(self) -> TxnResult:
         """Wait for the answer. Cancelled: the transaction goes on without its waiter."""
