@@ -26,7 +26,7 @@ from edgekube.raft import walformat as fmt
 from edgekube.raft.errors import StorageError
 from edgekube.raft.messages import ConfState, Entry, HardState, limit_size
 from edgekube.raft.syncer import Syncer
-from edgekube.raft.walfiles import LogFolder, Segment, read_file, write_and_sync
+from edgekube.raft.walfiles import LogFolder, Segment, pwrite, read_file, write_and_sync
 from edgekube.raft.walindex import UNWRITTEN, LogIndex
 
 TAIL_SIZE_BYTES_MAX: Final = 256 * 1024  # entries kept whole for sending to followers that are up to date
@@ -434,16 +434,27 @@ class Wal:
                     raise LogFull(f"no space for a log of {self._segment_size} bytes in {self._path}") from error
                 raise
             return
-        used = self._replay(live, attested)
+        used, known = self._replay(live, attested)
         for segment in self._segments:
-            os.fdatasync(segment.fd)  # what was read may have been in the page cache only
+            self._settle(segment, known)
         unused = [Segment(number, path, -1, 0) for number, path in [*stale, *live[used:]]]
         for segment in unused:
             segment.path.unlink()
         self._files.sync()
 
-    def _replay(self, files: Sequence[tuple[int, Path]], attested: int) -> int:
-        """Read all segments up to the end of the log; returns how many are in use."""
+    def _settle(self, segment: Segment, known: int) -> None:
+        """Make durable what was read: behind `known`, what was synced for sure, it may be in the page cache only.
+
+        It is written again, because after a failed fdatasync the kernel takes pages for written that are not.
+        """
+        base = segment.number * self._segment_size
+        begin, end = max(known - base, 0), min(self._end - base, self._segment_size)
+        if begin < end:
+            pwrite(segment.fd, os.pread(segment.fd, end - begin, begin), begin)
+        os.fdatasync(segment.fd)
+
+    def _replay(self, files: Sequence[tuple[int, Path]], attested: int) -> tuple[int, int]:
+        """Read all segments up to the end of the log; returns how many are in use, and what was synced for sure."""
         nonce = 0
         used = 0
         ended = False
@@ -479,6 +490,7 @@ class Wal:
                     for record in frame.records:
                         self._take(record, path)
                     nonce, self._chain, self._end = frame.nonce, frame.chain, frame.end
+                    known = max(known, frame.synced)
                     offset = frame.end - base
                 if first:
                     if not used and not ended:  # the very first segment may be empty
@@ -499,7 +511,7 @@ class Wal:
                 "or restore the node from a backup"
             )
         self._index.trim()
-        return used
+        return used, known
 
     def _chain_or(self, data: bytes, offset: int, nonce: int) -> int:
         """The chain to check against; the first segment held continues one that is gone, so it is taken at its word."""

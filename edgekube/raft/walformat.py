@@ -65,10 +65,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One valid frame: where it began and ended (sector-aligned), its nonce and the last CRC of its chain."""
+    """One valid frame: where it began and ended (sector-aligned), what was synced when it was written, its nonce and
+    the last CRC of its chain."""
 
     position: int
     end: int
+    synced: int
     nonce: int
     chain: int
     records: tuple[Record, ...]
@@ -158,7 +160,7 @@ def decode_frame(data: bytes, offset: int, *, base: int, chain: int, nonce: int)
             return None
         records.append(Record(kind, bytes(view[begin : begin + size]), base + place))
         place = begin + size + _crc.size
-    return Frame(base + offset, base + aligned(stop), found_nonce, chain, tuple(records))
+    return Frame(base + offset, base + aligned(stop), synced, found_nonce, chain, tuple(records))
 
 
 def decode_record(data: bytes) -> bytes | None:
