@@ -17,7 +17,7 @@ import msgspec
 from edgekube.store.api import Delete, Guard, GuardKind, KeyValue, Op, Put
 
 CONFIGURATIONS_MAX: Final = 500_000
-"""How many configurations a search may visit before it gives up with `Undecided`."""
+"""How many configurations a search visits, unless told otherwise, before it gives up with `Undecided`."""
 
 
 class Undecided(Exception):
@@ -70,7 +70,12 @@ Cell = tuple[bytes, int] | None
 State = tuple[int, tuple[Cell, ...]]
 
 
-def check(history: Sequence[Operation], initial: Mapping[bytes, KeyValue] | None = None) -> str | None:
+def check(
+    history: Sequence[Operation],
+    initial: Mapping[bytes, KeyValue] | None = None,
+    *,
+    configurations_max: int = CONFIGURATIONS_MAX,
+) -> str | None:
     """None when the history is linearizable from `initial` (nothing), else what is wrong with it.
 
     Raises Undecided.
@@ -79,7 +84,7 @@ def check(history: Sequence[Operation], initial: Mapping[bytes, KeyValue] | None
     if complaint is not None:
         return complaint
     for group in groups(without_unseen(history)):
-        complaint = _search(group, initial or {})
+        complaint = _search(group, initial or {}, configurations_max)
         if complaint is not None:
             return complaint
     return None
@@ -173,7 +178,7 @@ class _Node:
         self.before.after = self.after.before = self
 
 
-def _search(group: Sequence[Operation], initial: Mapping[bytes, KeyValue]) -> str | None:
+def _search(group: Sequence[Operation], initial: Mapping[bytes, KeyValue], configurations_max: int) -> str | None:
     places = {key: place for place, key in enumerate(sorted(set().union(*(operation.keys for operation in group))))}
     head = _listed(group)
     cells: list[Cell] = []
@@ -194,8 +199,8 @@ def _search(group: Sequence[Operation], initial: Mapping[bytes, KeyValue]) -> st
             following = apply(operation, state, places)
             if following is not None and (done | node.bit, following) not in visited:
                 visited.add((done | node.bit, following))
-                if len(visited) > CONFIGURATIONS_MAX:
-                    raise Undecided(f"{len(group)} operations on {len(places)} keys: {CONFIGURATIONS_MAX} tried")
+                if len(visited) > configurations_max:
+                    raise Undecided(f"{len(group)} operations on {len(places)} keys: {configurations_max} tried")
                 stack.append((node, state, done))
                 state, done = following, done | node.bit
                 remaining -= operation.back is not None

@@ -12,8 +12,9 @@ from typing import Final
 from edgekube.raft.messages import MSG_VOTE_RESP, ConfState, Entry, Message
 from edgekube.raft.rawnode import RawNode
 from edgekube.raft.roles import LEADER
-from edgekube.store.api import Event, KeyValue
+from edgekube.store.api import Delete, Event, KeyValue, Put
 from edgekube.store.history import Applied
+from edgekube.testing.linearizability import Operation
 from edgekube.testing.sim_world import SimulationFailed
 
 COMPLETENESS_SAMPLES: Final = 4
@@ -37,6 +38,8 @@ class Checks:
         self.revisions: list[int] = []  # of each event
         self.states: dict[int, dict[bytes, KeyValue]] = {}  # by revision
         self.revision = 0
+        self._values: set[bytes] = set()  # that were written; every one is written once
+        self._forbidden: set[bytes] = set()  # that never come into effect: whoever wrote them was told so
         self.membership = (0, ConfState())  # the latest that was applied anywhere, with its index
         self.members: set[int] = set()  # whoever was in one
 
@@ -46,6 +49,11 @@ class Checks:
         self.committed_last = index
         self.revision = revision
         self.states[revision] = {}
+
+    @property
+    def elections(self) -> int:
+        """How many terms had a leader."""
+        return len(self._leaders)
 
     # -- Raft
 
@@ -158,10 +166,24 @@ class Checks:
                 del state[event.key]
             else:
                 state[event.key] = event.kv
+                self._written(event.kv.value)
             self.events.append(event)
             self.revisions.append(event.revision)
         self.revision = applied.revision
         self.states[applied.revision] = state
+
+    def _written(self, value: bytes) -> None:
+        if value in self._values:
+            raise SimulationFailed(f"the write of {value[:20]!r} came into effect twice")
+        if value in self._forbidden:
+            raise SimulationFailed(f"the write of {value[:20]!r} came into effect, though it was said not to")
+        self._values.add(value)
+
+    def forbid(self, values: Sequence[bytes]) -> None:
+        """Whoever wrote these was told that it surely did not happen."""
+        self._forbidden.update(values)
+        for value in self._values & self._forbidden:
+            raise SimulationFailed(f"the write of {value[:20]!r} came into effect, and was said not to have")
 
     def handed(self, start: bytes, end: bytes, after: int, batch: Sequence[Event]) -> int:
         """What a watch of [start, end) was handed after a revision: no gap, no duplicate, in order, whole transactions.
@@ -195,6 +217,25 @@ class Checks:
         for event in self.events[bisect_right(self.revisions, after) : bisect_right(self.revisions, progress)]:
             if start <= event.key < end:
                 raise SimulationFailed(f"the progress of a watch is {progress}, and it was not handed {event}")
+
+    def agrees(self, operation: Operation) -> None:
+        """An answer is what the record has at its revision. With the order of revisions in time (`check_revisions`)
+        this decides whether a history is linearizable; the search of `linearizability` does without the record."""
+        if operation.back is None:
+            return
+        state, before = self.states.get(operation.revision), self.states.get(operation.revision - 1)
+        wrong = state is None or any(state.get(key) != kv for key, kv in operation.seen)
+        puts = [op for op in operation.ops if isinstance(op, Put)]
+        if state is not None and operation.ops and operation.succeeded:
+            shown = {op.key: state.get(op.key) for op in puts}
+            wrong |= any((kv := shown[op.key]) is None or kv.value != op.value for op in puts)
+            wrong |= any(op.key in state for op in operation.ops if isinstance(op, Delete))
+            if puts and before is not None:
+                for guard in operation.guards:
+                    held = before.get(guard.key)
+                    wrong |= (held.mod_revision if held is not None else 0) != guard.value
+        if wrong:
+            raise SimulationFailed(f"not what the store held at {operation.revision}: {operation}")
 
     def contents(self, member: int, revision: int, found: Contents) -> None:
         """What a member holds at a revision, whole: after a restart, a snapshot, at the end."""

@@ -301,7 +301,7 @@ def run(plan: Plan, make: Callable[..., Member] = Member) -> Report:
         len(simulation.history),
         checks.revision,
         sum(watcher.seen for watcher in simulation.watchers),
-        len(checks._leaders),
+        checks.elections,
         undecided,
         tuple(f"{at:.1f} {fact}" for at, fact in world.trace) if failure else (),
     )

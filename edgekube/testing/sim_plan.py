@@ -5,7 +5,7 @@ among what is there. So faults can be left out of a plan one by one while the re
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -69,10 +69,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     window: int
 
 
-def make_plan(seed: int) -> Plan:
+def make_plan(seed: int, faults_known: Mapping[str, int] = FAULTS) -> Plan:
     """The plan of a seed. Each takes its own subset of the kinds of faults: with all of them at once few get far."""
     rng = random.Random(seed)
-    kinds = [kind for kind in FAULTS if rng.random() < 0.5]
+    kinds = [kind for kind in faults_known if rng.random() < 0.5]
     if "rot" in kinds:
         # Together they could leave less than a quorum for ever: which members may rot depends on who votes.
         kinds = [kind for kind in kinds if kind != "change"]
@@ -83,7 +83,7 @@ def make_plan(seed: int) -> Plan:
         # them.
         kinds = [kind for kind in kinds if kind not in ("stall", "jump", "contest", "churn")]
     count = rng.randrange(int(duration / 400)) if kinds else 0
-    weights = [FAULTS[kind] for kind in kinds]
+    weights = [faults_known[kind] for kind in kinds]
     faults = tuple(
         Fault(round(at, 3), rng.choices(kinds, weights)[0], (rng.random(), rng.random(), rng.random()))
         for at in sorted(rng.uniform(0.05, 0.9) * duration for _ in range(count))

@@ -1,241 +1,68 @@
-"""One simulated run of whole stores: the product's driver, log, keeper and watches under trio's virtual clock.
+"""One simulated run of whole stores: the product's driver, log, keeper, forwarding and watches, from one plan.
 
-The log writes its real format onto simulated disks which lose power; the database is in memory, one commit at a time;
-messages go through memory on simulated links. trio's scheduler is made deterministic, so a seed replays.
+The log writes its real format onto simulated disks that tear, fill up, fail and rot; the database is in memory, one
+commit at a time; messages go through memory on simulated links. `sim_trio` makes the scheduler a function of the seed,
+so `run_store` is a function of its plan. At the end everything is mended and the group must find back.
 """
 
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
-import trio.testing
 
-from edgekube.raft import wal, walfiles
-from edgekube.raft.application import Settings
-from edgekube.raft.config import ReadOnlyOption
-from edgekube.raft.messages import ConfState, Entry, Message
-from edgekube.raft.node import RaftNode
-from edgekube.raft.roles import CampaignType
-from edgekube.raft.wal import Wal
-from edgekube.store import command as commands
-from edgekube.store.api import (
-    Compacted,
-    Delete,
-    Fenced,
-    FutureRevision,
-    Guard,
-    NotLeader,
-    Put,
-    ReadOnly,
-    StoreError,
-)
-from edgekube.store.disk import IncomingState, Meta, Rows
-from edgekube.store.kept import KeptState
-from edgekube.store.limits import Limits
-from edgekube.store.replicated import MembershipRefused, ReplicatedStore, first_meta, run_replicated
-from edgekube.store.state import Outcome
+from edgekube.raft.messages import ConfState, Message
+from edgekube.store.api import NotLeader, Put, StoreError
+from edgekube.store.membership import Members
+from edgekube.store.replicated import MembershipRefused
+from edgekube.testing import sim_rot
 from edgekube.testing.linearizability import Operation, Undecided, check
-from edgekube.testing.memorydisk import MemoryDisk
 from edgekube.testing.raftnet import MemoryNetwork
 from edgekube.testing.sim_checks import Checks
 from edgekube.testing.sim_clients import KEYS
 from edgekube.testing.sim_faults import Faults
-from edgekube.testing.sim_files import SimDisk, SimOs, SimPath
-from edgekube.testing.sim_plan import Plan
+from edgekube.testing.sim_os import simulate_files
+from edgekube.testing.sim_plan import Plan, make_plan
+from edgekube.testing.sim_store_clients import StoreClient, StoreWatcher
+from edgekube.testing.sim_store_member import StoreMember
+from edgekube.testing.sim_store_watch import watch_everything
+from edgekube.testing.sim_trio import deterministic, run, seeded
 from edgekube.testing.sim_world import Network, SimulationFailed, World
 
-TICK_S: Final = 0.03
-RECOVERY_S: Final = 12.0
-SEGMENT_BYTES: Final = 16 * 1024
-KINDS: Final = frozenset(
-    {
-        *("split", "isolate", "one-way", "bridge", "flap", "storm", "crash", "crash-many", "slow-disk", "full-disk"),
-        *("change", "transfer", "contest", "churn"),
-    }
-)
-"""The faults that strike here; the others are for members whose insides the simulation owns."""
+RECOVERY_S: Final = 30.0  # after which a mended group must be well at the latest
+MEMBERS_MAX: Final = 6
+CONFIGURATIONS_MAX: Final = 20_000
+"""Of the judge of histories. It seldom decides those with many unknown outcomes; the checks' record always does."""
 
-SMALL: Final = Limits(
-    segment_size=SEGMENT_BYTES,
-    segments_max=2,
-    segments_kept_max=4,
-    history_size_max=20_000,
-    history_count_max=60,
-    history_size_idle=0,
-    history_age_kept=0.5,
-    history_age_max=3.0,
-)
+_ADMIN_PAUSE: Final = 200.0
 
-
-class SimDatabase(MemoryDisk):
-    """A database that a crash leaves as it was before or after the commit under way."""
-
-    def __init__(self, meta: Meta, disk: SimDisk) -> None:
-        super().__init__(meta)
-        self.files = disk
-        self._under_way: list[Callable[[SimDatabase], None]] = []
-
-    def crash(self, disk: SimDisk) -> "SimDatabase":
-        """What the next start finds."""
-        twin = SimDatabase(self.meta, disk)
-        twin._rows = dict(self._rows)
-        for change in self._under_way:
-            if disk.rng.random() < 0.5:
-                change(twin)
-        return twin
-
-    async def _perform(self, change: "Callable[[SimDatabase], None]") -> None:
-        self._under_way.append(change)
-        with trio.CancelScope(shield=True):
-            await self.files.perform(lambda: None)
-        self._under_way.remove(change)
-        change(self)
-
-    async def commit(self, changes: Rows, meta: Meta) -> None:
-        """See `Disk.commit`."""
-        if self.files.full:
-            await trio.lowlevel.checkpoint()
-            raise ReadOnly("the simulated disk is full")
-        kept = list(changes)
-
-        def change(database: SimDatabase) -> None:
-            for key, kv in kept:
-                if kv is None:
-                    database._rows.pop(key, None)
-                else:
-                    database._rows[key] = kv
-            database.meta = msgspec.structs.replace(meta)
-
-        await self._perform(change)
-
-    async def install(self, incoming: IncomingState, meta: Meta, switched: Callable[[], None]) -> None:
-        """See `Disk.install`."""
-        rows = dict(incoming.rows)  # type: ignore[attr-defined]
-
-        def change(database: SimDatabase) -> None:
-            database._rows = dict(rows)
-            database.meta = meta
-
-        await self._perform(change)
-        switched()
+STORE_FAULTS: Final[dict[str, int]] = {
+    "split": 4,
+    "isolate": 3,
+    "one-way": 3,
+    "bridge": 1,
+    "flap": 2,
+    "storm": 2,
+    "crash": 6,
+    "crash-many": 2,
+    "stall": 3,
+    "slow-disk": 2,
+    "full-disk": 2,
+    "bad-disk": 2,  # a sync fails
+    "rot": 1,
+    "change": 5,
+    "transfer": 2,
+    "campaign": 2,
+    "contest": 3,
+    "churn": 3,
+}
 
 
-class StoreMember:
-    """A member that can be started and crashed. `store` is None while it is down."""
-
-    def __init__(self, number: int, simulation: "StoreSimulation", conf_state: ConfState) -> None:
-        self.id = number
-        self.simulation = simulation
-        plan = simulation.plan
-        self.rng = random.Random(plan.seed * 104_729 + number)
-        self.files = SimDisk(self.rng, plan.disk)
-        meta = first_meta(conf_state, {}, "sim" if conf_state.voters else "", self.rng)
-        self.database = SimDatabase(meta, self.files)
-        self.disk_factor_ = 1.0
-        self.stalled_until = 0.0
-        self.removed = False
-        self.store: ReplicatedStore | None = None
-        self.node: RaftNode | None = None
-        self.committed = 0
-        self._scope = trio.CancelScope()
-        self._drift = 1.0 + plan.drift * (self.rng.random() * 2 - 1)
-
-    @property
-    def disk_factor(self) -> float:
-        """How much slower than usual the disk is."""
-        return self.files.factor
-
-    @disk_factor.setter
-    def disk_factor(self, factor: float) -> None:
-        self.files.factor = factor
-
-    @property
-    def disk_full(self) -> bool:
-        """Whether nothing can grow."""
-        return self.files.full
-
-    @disk_full.setter
-    def disk_full(self, full: bool) -> None:
-        self.files.full = full
-
-    @property
-    def is_up(self) -> bool:
-        """Whether it runs."""
-        return self.store is not None
-
-    @property
-    def leads(self) -> bool:
-        """Whether it believes to lead."""
-        return self.store is not None and self.store.node.leads
-
-    @property
-    def term(self) -> int:
-        """Its term."""
-        return self.store.node.term if self.store is not None else 0
-
-    def stand(self) -> None:
-        """Stand for election, without asking first whether it could win."""
-        if self.store is not None:
-            self.store.node._raw.raft.hup(CampaignType.TRANSFER)
-            self.store.node._process()
-
-    def start(self) -> None:
-        """Start from what is on disk."""
-        self._scope = trio.CancelScope()
-        self.simulation.nursery.start_soon(self._run, self._scope)
-
-    async def _run(self, scope: trio.CancelScope) -> None:
-        simulation = self.simulation
-        plan = simulation.plan
-        log: Any = Wal(
-            SimPath(self.files, "log"),  # type: ignore[arg-type]
-            identity=self.database.meta.identity,
-            attested=self.database.meta.log_position,
-            segment_size=SEGMENT_BYTES,
-        )
-        settings = Settings(
-            tick_s=TICK_S * self._drift,
-            heartbeat_ticks=2,
-            election_ticks=8,
-            read_only=ReadOnlyOption.LEASE_BASED if plan.lease else ReadOnlyOption.SAFE,
-            append_size_max=max(plan.message_size, 200),
-            inflight_max=plan.window,
-        )
-        # Whoever starts is known to the checks by its log, before its first entry is applied.
-        simulation.by_log[id(log)] = self
-        self.committed = 0
-        with scope:
-            async with run_replicated(
-                self.database,
-                log,
-                member=self.id,
-                transport=simulation.wires.transport(self.id),
-                limits=SMALL,
-                settings=settings,
-                random=random.Random(self.rng.random()),
-                promote=False,
-            ) as store:
-                if simulation.by_log.get(id(log)) is self:
-                    self.store = store
-                await trio.sleep_forever()
-
-    def crash(self) -> None:
-        """Lose power: from this instant on nothing that the process still does reaches anybody."""
-        simulation = self.simulation
-        for log in [log for log, member in simulation.by_log.items() if member is self]:
-            del simulation.by_log[log]
-        simulation.ghosts += 1
-        self.store = None
-        found = simulation.wires.at(self.id)
-        if found is not None:
-            simulation.wires.detach(self.id, found[0])
-        self.files = self.files.cut_power()
-        self.database = self.database.crash(self.files)
-        simulation.epoch[self.id] = simulation.epoch.get(self.id, 0) + 1
-        self._scope.cancel()
+def make_store_plan(seed: int) -> Plan:
+    """The plan of a seed, of faults that strike here."""
+    return make_plan(seed, STORE_FAULTS)
 
 
 class TrioWorld(World):
@@ -247,14 +74,19 @@ class TrioWorld(World):
 
     def after(self, delay: float, call: Callable[[], None]) -> None:
         """See `World.after`."""
-        self.now = trio.current_time() * 1000
+        self.now = max(self.now, trio.current_time() * 1000)
         super().after(delay, call)
         self._lot.unpark()
+
+    def note(self, *fact: int) -> None:
+        """See `World.note`."""
+        self.now = max(self.now, trio.current_time() * 1000)
+        super().note(*fact)
 
     async def run(self) -> None:
         """Task: let events happen when they are due."""
         while True:
-            self.run_until(trio.current_time() * 1000)
+            self.run_until(max(self.now, trio.current_time() * 1000) + 1e-6)
             with trio.move_on_at(self._queue[0][0] / 1000 if self._queue else float("inf")):
                 await self._lot.park()
 
@@ -272,178 +104,92 @@ class StoreSimulation(Faults[StoreMember]):
         self.wires = MemoryNetwork(route=self.route)
         self.checks = Checks(plan.seed)
         self.checks.begin(1, 1, 1)
-        self.by_log: dict[int, StoreMember] = {}
-        self.epoch: dict[int, int] = {}
-        self.ghosts = 0
         self.history: list[Operation] = []
-        self.seen = 0
         self.stopping = False
-        self.rng = random.Random(plan.seed * 49_979_687)
+        self._written = False  # after everything was mended
+        self.rng = seeded(plan.seed, 49_979_687)
+        self.promotes = self.rng.random() < 0.5
+        self.replaces = any(fault.kind == "rot" for fault in plan.faults)
         conf_state = ConfState(voters=tuple(range(1, plan.members + 1)))
         self.checks.switched(1, conf_state)
         self.members = {number: StoreMember(number, self, conf_state) for number in conf_state.voters}
+        self.clients = [StoreClient(number, self) for number in range(plan.clients)]
+        self.watchers = [
+            StoreWatcher(1, self, b"/k/", b"/k0"),
+            StoreWatcher(2, self, KEYS[1], KEYS[4]),
+        ]
+        # New leaders are asked at once, before they know what is committed.
+        self._visitor = StoreClient(plan.clients, self)
+        self.checks.on_leader = lambda number: self.world.after(self.rng.random() * 3, lambda: self._visit(number))
 
     def route(self, sender: int, receiver: int, kind: str, thing: object) -> Sequence[float]:
         """When copies of something arrive."""
         network = self.network
         generator = network.generator(sender, receiver)
+        if isinstance(thing, Message):
+            self.world.note(1, sender, receiver, thing.type, thing.term, thing.index, thing.commit)
+        else:
+            self.world.note(2, sender, receiver, len(kind))
         if network.is_cut(sender, receiver) or generator.random() < network.loss:
+            if kind == "message" and generator.random() < 0.1:
+                self.world.after(network.delay_max, lambda: self._lost(sender, receiver))
             return ()
         copies = 1 + (generator.random() < network.repeat)
-        if isinstance(thing, Message):
-            self.world.now = trio.current_time() * 1000
-            self.world.note(sender, receiver, thing.type, thing.term, thing.index)
-        return [generator.uniform(network.delay_min, network.delay_max) / 1000 for _ in range(copies)]
+        delays = [generator.uniform(network.delay_min, network.delay_max) / 1000 for _ in range(copies)]
+        if generator.random() < 0.02:
+            delays[0] *= 10  # overtaken by many
+        return delays
 
-    # -- what members tell, by the hooks of `watched`
+    def _lost(self, sender: int, receiver: int) -> None:
+        found = self.wires.at(sender)
+        if found is not None:
+            found[0].unreachable(receiver)
 
-    def member_of(self, log: object) -> StoreMember | None:
-        """The member a log belongs to; None for a ghost."""
-        return self.by_log.get(id(log))
+    def running(self) -> list[StoreMember]:
+        """Members that run and do not stand still."""
+        return [member for member in self.up() if member.stalled_until <= self.world.now]
 
-    def processed(self, node: RaftNode) -> None:
-        """A driver has done what its core wanted."""
-        member = self.member_of(node._log)
-        if member is None:
-            return
-        self.checks.role(member.id, node._raw)
-        committed = node.commit
-        if committed != member.committed:
-            before, member.committed = member.committed, committed
-            self.checks.commits(member.id, node._raw, before, committed)
+    def _visit(self, number: int) -> None:
+        async def task() -> None:
+            with trio.move_on_after(1):
+                await self._visitor.read(self.members[number])
 
-    def applied(self, store: KeptState, entry: Entry, outcome: Outcome | None) -> None:
-        """A store has applied an entry."""
-        member = self.member_of(store._log)
-        if member is None:
-            return
-        node = getattr(store, "_node", None)
-        if outcome is not None and outcome.applied is not None:
-            self.checks.changed(member.id, outcome.applied)
-        committed = node.commit if node is not None else entry.index
-        # The membership is compared where it changes.
-        self.checks.applied(member.id, entry.index, committed, store._state.digest, ConfState())
+        if self.members[number].store is not None and not self.stopping:
+            self.nursery.start_soon(task)
 
-    # -- users
+    # -- what only strikes here
 
-    async def client(self, number: int) -> None:
-        """Task: one operation after the other."""
-        rng = random.Random(self.plan.seed * 15_485_863 + number)
-        known: dict[bytes, int] = {}
-        count = 0
-        while not self.stopping:
-            await trio.sleep(rng.expovariate(1000 / self.plan.think))
-            up = self.up()
-            if not up:
-                continue
-            member = rng.choice(up)
-            store = member.store
-            assert store is not None
-            epoch = self.epoch.get(member.id, 0)
-            count += 1
-            call = trio.current_time()
-            with trio.move_on_after(1.0):
-                if rng.random() < 0.4:
-                    keys = tuple(rng.sample(KEYS, rng.choice((1, 1, 3))))
-                    with contextlib.suppress(StoreError):
-                        await store.read_barrier()
-                        if self.epoch.get(member.id, 0) != epoch:
-                            continue
-                        seen = tuple((key, store.get(key)) for key in keys)
-                        known.update({key: kv.mod_revision if kv else 0 for key, kv in seen})
-                        self.history.append(
-                            Operation(
-                                client=number,
-                                call=call,
-                                back=trio.current_time(),
-                                reads=keys,
-                                revision=store.revision,
-                                seen=seen,
-                            )
-                        )
-                    continue
-                await self._write(rng, number, count, member, known, epoch)
+    def _stall(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
+        leader = self.leader()
+        victim = leader if leader is not None and how < 0.5 else up[int(whom * len(up))]
+        victim.stalled_until = self.world.now + 50 + span * 1500
 
-    async def _write(
-        self, rng: random.Random, number: int, count: int, member: StoreMember, known: dict[bytes, int], epoch: int
-    ) -> None:
-        store = member.store
-        assert store is not None
-        chosen = rng.sample(KEYS, rng.choice((1, 1, 1, 2)))
-        ops = tuple(
-            Delete(key) if rng.random() < 0.15 else Put(key, b"%d.%d/%d" % (number, count, n))
-            for n, key in enumerate(chosen)
-        )
-        guards = tuple(Guard(key, known.get(key, 0)) for key in chosen) if rng.random() < 0.5 else ()
-        fence = store.term if rng.random() < 0.1 else 0
-        call = trio.current_time()
-        back: float | None = None
-        result = None
-        try:
-            result = await store.txn(guards, ops, term=fence)
-            if self.epoch.get(member.id, 0) == epoch:
-                back = trio.current_time()
-        except (NotLeader, Fenced, ReadOnly):
-            if self.epoch.get(member.id, 0) == epoch:
-                return  # it surely did not happen
-        except StoreError:
-            pass
-        finally:
-            ok = back is not None and result is not None
-            self.history.append(
-                Operation(
-                    client=number,
-                    call=call,
-                    back=back,
-                    guards=guards,
-                    ops=ops,
-                    succeeded=not ok or (result is not None and result.succeeded),
-                    revision=result.revision if ok and result is not None else 0,
-                    seen=result.failed if ok and result is not None else (),
-                )
-            )
-        if back is not None and result is not None:
-            known.update({key: kv.mod_revision if kv else 0 for key, kv in result.failed})
-            if result.succeeded:
-                known.update({op.key: result.revision for op in ops if isinstance(op, Put)})
+    def _bad_disk(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
+        up[int(whom * len(up))].files.failing = True
 
-    async def watcher(self, number: int, start: bytes, end: bytes) -> None:
-        """Task: follow a range, at one member after the other."""
-        rng = random.Random(self.plan.seed * 32_452_843 + number)
-        after = 1
-        while True:
-            await trio.sleep(rng.expovariate(20))
-            up = self.up()
-            if not up:
-                continue
-            member = rng.choice(up)
-            store = member.store
-            assert store is not None
-            epoch = self.epoch.get(member.id, 0)
-            try:
-                async with store.watch(start, end, after=after, batch_max=rng.choice((1, 3, 500))) as watch:
-                    with trio.move_on_after(rng.expovariate(1)):
-                        while True:
-                            batch = await watch.next()
-                            if self.epoch.get(member.id, 0) != epoch:
-                                break
-                            after = self.checks.handed(start, end, after, batch)
-                            self.seen += len(batch)
-                    if self.epoch.get(member.id, 0) == epoch:
-                        self.checks.progressed(start, end, after, watch.progress)
-            except Compacted:
-                if self.epoch.get(member.id, 0) == epoch and store.revision >= after:
-                    self.compare(member)
-                    after = store.revision
-            except (FutureRevision, StoreError):
-                pass
+    def _rot(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
+        """Only where the rest can go on without it for ever."""
+        victim = up[int(whom * len(up))]
+        rotten = {number for number, member in self.members.items() if member.rotten} | {victim.id}
+        for member in self.members.values():
+            state = member.database.meta.conf_state if member.store is None else member.store.conf_state
+            for voters in (state.voters, state.voters_outgoing):
+                if voters and len(set(voters) - rotten) <= len(voters) // 2:
+                    return
+        victim.rotten = True
+        self.crash(victim, 20 + span * 300)
+        sim_rot.damage(victim, random.Random(how))
 
-    def compare(self, member: StoreMember) -> None:
-        """The whole content of a member."""
-        store = member.store
-        assert store is not None
-        found = {kv.key: kv for kv in store.range(b"\x01", b"\xff")}
-        self.checks.contents(member.id, store.revision, found)
+    def _campaign(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
+        member = up[int(whom * len(up))]
+        if member.incarnation is not None and member.store is not None:
+            member.incarnation.deliver(member.store.node.campaign)
+
+    def _transfer(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
+        leader = self.leader()
+        if leader is not None and leader.store is not None:
+            with contextlib.suppress(NotLeader, MembershipRefused):
+                leader.store.transfer_leader(up[int(whom * len(up))].id)
 
     # -- membership
 
@@ -467,31 +213,48 @@ class StoreSimulation(Faults[StoreMember]):
         if not voters:
             return
         if learners and what < 0.4:
-            self._background(lambda: store.promote(*learners))
-        elif len(voters) + len(learners) < 6 and what < 0.7:
-            number = max(self.members) + 1
-            self.members[number] = joining = StoreMember(number, self, ConfState())
-            joining.start()
+            chosen = learners if how < 0.5 else learners[:1]
+            self._background(lambda: store.promote(*chosen))
+        elif learners and what < 0.5:
+            self._background(lambda: store.remove(learners[0]))
+        elif len(voters) + len(learners) < MEMBERS_MAX and what < 0.75:
+            number = self.join()
             self._background(lambda: store.add_learner(number))
         elif len(voters) > 1:
             victim = voters[int(whom * len(voters))]
             self._background(lambda: store.remove(victim))
 
-    def _transfer(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
-        leader = self.leader()
-        if leader is not None and leader.store is not None:
-            with contextlib.suppress(NotLeader, MembershipRefused):
-                leader.store.transfer_leader(up[int(whom * len(up))].id)
+    def join(self) -> int:
+        """Start a member that has nothing yet."""
+        number = max(self.members) + 1
+        self.members[number] = StoreMember(number, self, ConfState())
+        self.members[number].start()
+        return number
 
     def administer(self) -> None:
-        """Stop those that were removed."""
-        self.world.after(200, self.administer)
-        for number in self.checks.removed:
+        """What an operator sees to: replace the dead, stop the removed."""
+        self.world.after(_ADMIN_PAUSE, self.administer)
+        for number in sorted(self.checks.removed):
             member = self.members[number]
-            if not member.removed:
+            if not member.removed and self.rng.random() < 0.3:
                 member.removed = True
-                if member.is_up:
-                    member.crash()
+                member.crash()
+        leader = self.leader()
+        if self.replaces and leader is not None and leader.store is not None and leader in self.running():
+            self._replace(leader, leader.store.members)
+
+    def _replace(self, leader: StoreMember, members: Members) -> None:
+        store = leader.store
+        assert store is not None
+        dead = next((number for number in (*members.voters, *members.learners) if self.members[number].dead), 0)
+        if dead:
+            self._background(lambda: store.remove(dead))
+            return
+        if members.learners:
+            self._background(lambda: store.promote(*members.learners))
+        elif len(members.voters) < self.plan.members:
+            joining = next((n for n, one in self.members.items() if n not in self.checks.members), 0) or self.join()
+            self._background(lambda: store.add_learner(joining))
 
     # -- the run
 
@@ -502,47 +265,76 @@ class StoreSimulation(Faults[StoreMember]):
         nursery.start_soon(self.wires.run)
         for member in self.members.values():
             member.start()
-        for number in range(plan.clients):
-            nursery.start_soon(self.client, number)
-        nursery.start_soon(self.watcher, 1, b"/k/", b"/k0")
-        nursery.start_soon(self.watcher, 2, KEYS[1], KEYS[4])
+        for task in (*[client.run for client in self.clients], *[watcher.run for watcher in self.watchers]):
+            nursery.start_soon(task)
         for fault in plan.faults:
-            if fault.kind in KINDS:
-                self.world.after(fault.at, lambda fault=fault: self.strike(fault))  # type: ignore[misc]
-        self.world.after(200, self.administer)
+            self.world.after(fault.at, lambda fault=fault: self.strike(fault))  # type: ignore[misc]
+        self.world.after(_ADMIN_PAUSE, self.administer)
         await trio.sleep(plan.duration / 1000)
         self.stopping = True
+        self.mend()
+        await self._recover()
+
+    def mend(self) -> None:
+        """No more faults; whoever can comes back."""
         self.mend_world()
-        await trio.sleep(1)
         for member in self.members.values():
+            member.files.failing = False
             # A store that met a full disk in its database stays read-only until it is started again.
             if member.store is not None and member.store.read_only:
                 member.crash()
-            if not member.is_up and not member.removed:
+            if not member.removed:
                 member.start()
-        await trio.sleep(RECOVERY_S)
-        leader = self.leader()
-        if leader is None or leader.store is None:
-            raise SimulationFailed(f"no leader {RECOVERY_S} s after everything was mended: {self.describe()}")
+
+    async def _recover(self) -> None:
+        """The mended group elects a leader, takes a write and agrees on every key."""
+        complaint = "not yet asked"
         with trio.move_on_after(RECOVERY_S):
+            while complaint:
+                await trio.sleep(0.3)
+                complaint = await self._complaint()
+        if complaint:
+            raise SimulationFailed(f"{complaint} {RECOVERY_S} s after everything was mended: {self.describe()}")
+        for member in self.up():
+            if member.store is not None and member.store.diverged:
+                raise SimulationFailed(f"member {member.id} believes to have diverged: {member.store.diverged}")
+
+    async def _complaint(self) -> str:
+        """What the mended group lacks."""
+        leader = self.leader()
+        if leader is None or leader.store is None or not leader.store.term:
+            return "no leader"
+        if not self._written:
             try:
-                await leader.store.txn((), (Put(b"/k/end", b"end"),))
+                with trio.move_on_after(3):
+                    await leader.store.txn((), (Put(b"/k/end", b"%f" % trio.current_time()),))
+                    self._written = True
             except StoreError as error:
-                raise SimulationFailed(f"no write after everything was mended: {error!r} {self.describe()}") from error
-        await trio.sleep(RECOVERY_S)
+                return f"no write: {error!r}"
+        return self._differ(leader) if self._written else "no write"
+
+    def _differ(self, leader: StoreMember) -> str:
+        """Who has not caught up with the leader."""
+        if leader.store is None:
+            return "no leader"
         members = leader.store.members
+        if members.changing:
+            return "a joint membership"
         for number in sorted({*members.voters, *members.learners}):
             member = self.members[number]
-            if member.store is None or member.store.revision != leader.store.revision:
-                raise SimulationFailed(f"member {number} has not caught up: {self.describe()}")
-            self.compare(member)
+            if member.dead:
+                continue
+            if member.store is None or member.store.applied != leader.store.applied:
+                return f"member {number} has not caught up"
+            self.checks.contents(number, member.store.revision, member.rows())
+        return ""
 
     def describe(self) -> str:
         """The members in one line each."""
         lines = []
         for member in self.members.values():
             if member.store is None:
-                lines.append(f"{member.id}: down, removed={member.removed}")
+                lines.append(f"{member.id}: down, removed={member.removed} dead={member.dead}")
                 continue
             status = member.store.node.status()
             lines.append(
@@ -552,63 +344,28 @@ class StoreSimulation(Faults[StoreMember]):
         return "\n  ".join(["", *lines])
 
 
-@contextlib.contextmanager
-def watched(simulation_of: Callable[[], StoreSimulation | None], rng: random.Random) -> Iterator[None]:
-    """Replace files, threads and chance by simulated ones, and listen to what every driver and store does."""
-    before: list[tuple[Any, str, Any]] = []
-
-    def patch(owner: Any, name: str, value: Any) -> None:
-        before.append((owner, name, owner.__dict__[name]))
-        setattr(owner, name, value)
-
-    sim_os = SimOs(rng)
-    process, apply_entry = RaftNode._process, KeptState._apply_entry
-
-    def processing(self: RaftNode) -> None:
-        process(self)
-        simulation = simulation_of()
-        if simulation is not None:
-            simulation.processed(self)
-
-    def applying(self: KeptState, entry: Entry, command: commands.Command | None, now: float) -> Outcome | None:
-        outcome = apply_entry(self, entry, command, now)
-        simulation = simulation_of()
-        if simulation is not None:
-            simulation.applied(self, entry, outcome)
-        return outcome
-
-    async def run_sync(call: Callable[..., Any], *args: Any, limiter: Any = None, **_: Any) -> Any:
-        owner = getattr(call, "__self__", None)
-        disk = sim_os.disk_of(args[0][0][0]) if owner is None else owner._path.disk
-        return await disk.perform(lambda: call(*args))
-
-    run = trio._core._run
-    patch(wal, "os", sim_os)
-    patch(walfiles, "os", sim_os)
-    patch(RaftNode, "_process", processing)
-    patch(KeptState, "_apply_entry", applying)
-    patch(trio.to_thread, "run_sync", run_sync)
-    patch(run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-    state = run._r.getstate()
-    run._r.seed(rng.random())
-    try:
-        yield
-    finally:
-        run._r.setstate(state)
-        for owner, name, value in reversed(before):
-            setattr(owner, name, value)
-
-
 class StoreReport(msgspec.Struct, frozen=True):
     """What came of a run. `failure` is empty when every promise held; `digest` identifies the trace."""
 
     plan: Plan
     failure: str
     digest: int
+    events: int
     operations: int
     revisions: int
     watched: int
+    elections: int
     undecided: bool
+    trace: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def simulated(seed: int) -> Iterator[None]:
+    """While entered, trio and the log run in simulation."""
+    with deterministic(seed) as patches:
+        simulate_files(patches, seeded(seed, 1))
+        watch_everything(patches)
+        yield
 
 
 def run_store(plan: Plan) -> StoreReport:
@@ -619,35 +376,48 @@ def run_store(plan: Plan) -> StoreReport:
         async with trio.open_nursery() as nursery:
             current.append(StoreSimulation(plan, nursery))
             await current[0].play()
-            current[0].by_log.clear()
+            for member in current[0].members.values():
+                if member.incarnation is not None:
+                    member.incarnation.die()
             nursery.cancel_scope.cancel()
 
     failure, undecided = "", False
-    with watched(lambda: current[0] if current else None, random.Random(plan.seed)):
+    with simulated(plan.seed):
         try:
-            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+            run(main)
         except BaseException as error:  # whatever goes wrong in the code under test is what a simulation looks for
             if isinstance(error, KeyboardInterrupt):
                 raise
-            failure = _told(error)
+            failure = told(error)
     simulation = current[0]
+    world = simulation.world
     if not failure:
         try:
-            failure = check(simulation.history) or ""
+            for operation in simulation.history:
+                simulation.checks.agrees(operation)
+            failure = check(simulation.history, configurations_max=CONFIGURATIONS_MAX) or ""
         except Undecided:
             undecided = True
+        except SimulationFailed as error:
+            failure = told(error)
     return StoreReport(
         plan,
         failure,
-        simulation.world.digest,
+        world.digest,
+        world.events,
         len(simulation.history),
         simulation.checks.revision,
-        simulation.seen,
+        sum(watcher.seen for watcher in simulation.watchers),
+        simulation.checks.elections,
         undecided,
+        tuple(f"{at:.1f} {fact}" for at, fact in world.trace) if failure else (),
     )
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """What went wrong, without what was cancelled on the way."""
     while isinstance(error, BaseExceptionGroup):
         error = next((one for one in error.exceptions if not isinstance(one, trio.Cancelled)), error.exceptions[0])
+    if isinstance(error, trio.TrioInternalError) and error.__cause__ is not None:
+        error = error.__cause__
     return f"{type(error).__name__}: {error}"

@@ -1,0 +1,68 @@
+"""A member's database in memory, on a disk that loses power: each commit has happened whole or not at all."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from edgekube.store.api import ReadOnly, StoreError
+from edgekube.store.disk import IncomingState, Meta, Rows, StoreFailed
+from edgekube.testing.memorydisk import MemoryDisk
+from edgekube.testing.sim_files import SimDisk
+
+if TYPE_CHECKING:
+    from edgekube.testing.sim_store_member import Incarnation
+
+
+class SimDatabase(MemoryDisk):
+    """See the module. `incarnation` is who has it open."""
+
+    def __init__(self, meta: Meta, disk: SimDisk) -> None:
+        super().__init__(meta)
+        self.files = disk
+        self.incarnation: Incarnation | None = None
+        self._under_way: list[Callable[[SimDatabase], None]] = []
+
+    def crash(self, disk: SimDisk) -> "SimDatabase":
+        """What the next start finds: a commit under way has happened or not."""
+        twin = SimDatabase(self.meta, disk)
+        twin._rows = dict(self._rows)
+        for change in self._under_way:
+            if disk.rng.random() < 0.5:
+                change(twin)
+        return twin
+
+    async def _perform(self, change: "Callable[[SimDatabase], None]", full: type[StoreError]) -> None:
+        if self.files.full:
+            await trio.lowlevel.checkpoint()
+            raise full("the simulated disk is full")
+        self._under_way.append(change)
+        await self.files.perform(lambda: None)
+        self._under_way.remove(change)
+        change(self)
+
+    async def commit(self, changes: Rows, meta: Meta) -> None:
+        """See `Disk.commit`."""
+        kept = list(changes)
+
+        def change(database: SimDatabase) -> None:
+            for key, kv in kept:
+                if kv is None:
+                    database._rows.pop(key, None)
+                else:
+                    database._rows[key] = kv
+            database.meta = msgspec.structs.replace(meta)
+
+        await self._perform(change, ReadOnly)
+
+    async def install(self, incoming: IncomingState, meta: Meta, switched: Callable[[], None]) -> None:
+        """See `Disk.install`."""
+        rows = dict(incoming.rows)  # type: ignore[attr-defined]
+
+        def change(database: SimDatabase) -> None:
+            database._rows = dict(rows)
+            database.meta = meta
+
+        await self._perform(change, StoreFailed)
+        switched()
