@@ -40,6 +40,7 @@ from edgekube.dns.config import DnsConfig
 from edgekube.kubelet.config import KubeletConfig
 from edgekube.kubelet.node_api import LocalNodeApi
 from edgekube.kubelet.role import Kubelet
+from edgekube.memory import MemoryKeeper
 from edgekube.native.memory import give_back
 from edgekube.network.api import NetworkFailure
 from edgekube.network.bridge import BridgeNetwork
@@ -96,6 +97,7 @@ class Node:
         stamps = (*(store_dir.iterdir() if store_dir.is_dir() else ()), pki_files.server_certificate)
         self.clock = ClusterClock(floor_of(stamps))
         self.lag = LoopLag()
+        self.memory = MemoryKeeper()
         self.bound: list[tuple[str, int]] = []
         self.ready = False
 
@@ -185,7 +187,11 @@ class Node:
                     "etcd": lambda: store.read_only,
                     "node": lambda: "" if self.ready else "starting",
                 },
-                statistics={"store": store.statistics, "loop_lag": self.lag.statistics},
+                statistics={
+                    "store": store.statistics,
+                    "loop_lag": self.lag.statistics,
+                    "memory": self.memory.statistics,
+                },
                 node_api=node_api,
                 schemas=OpenApi(
                     Path(__file__).with_name("data") / "openapi.zst",
@@ -195,6 +201,7 @@ class Node:
                 identity=tokens,
                 authorize=registry.authorizer.permit,
                 extra_paths={"edgekube": local_paths.handle},
+                on_close=self.memory.ended,
                 server_address=lambda: f"{settings.node_ip}:{settings.listen_address[1]}",
             )
             tls = server_context(pki)
@@ -224,6 +231,7 @@ class Node:
                 gc.freeze()
                 give_back()
                 self.lag.reset()
+                nursery.start_soon(self.memory.run)
                 log.info("node=%s ready api=%s", settings.node_name, self.bound)
                 notify("READY=1")
                 task_status.started()

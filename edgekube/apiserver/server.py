@@ -60,7 +60,8 @@ class ApiFront:
 
     `version` is the gitVersion to report; `catalog` says what discovery shows; `checks` and `statistics` feed health
     and metrics; `node_api` gives the NodeApi of a node by name, or raises ApiError. `authorize` is asked for paths and
-    streams; resource requests are authorized in the registry, where in-process clients enter as well.
+    streams; resource requests are authorized in the registry, where in-process clients enter as well. `on_close` is
+    told of every connection's end.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ApiFront:
         authorize: Authorizer = masters_only,
         server_address: Callable[[], str] = lambda: "",
         extra_paths: Mapping[str, PathHandler] | None = None,
+        on_close: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
         request_seconds_max: float = REQUEST_SECONDS_MAX,
     ) -> None:
@@ -101,7 +103,7 @@ class ApiFront:
         )
         self._request_seconds_max = request_seconds_max
         self.lanes = Lanes()
-        self.http = HttpServer(self._handle, limits=limits, render_error=_render_http_error)
+        self.http = HttpServer(self._handle, limits=limits, render_error=_render_http_error, on_close=on_close)
 
     async def serve(
         self,

@@ -68,6 +68,10 @@ class _Parser:
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
+    def close(self) -> None:
+        """Break the circles with the C parser and with an error's frames, which nobody but the collector would free."""
+        self._parser = self._error = None
+
     def feed(self, data: bytes) -> None:
         """Parse. Raises HttpError for what is malformed or over a limit; the parser is of no use afterwards."""
         if self._error is not None:

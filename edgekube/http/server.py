@@ -134,7 +134,8 @@ class HttpServer:
     """Serves `handler` on any number of listeners until cancelled or `shutdown`.
 
     A handler that raises HttpError gets it rendered by `render_error`; any other exception is a defect: it goes to
-    `on_defect` and the client sees 500. Use: `await nursery.start(server.serve, listeners)`.
+    `on_defect` and the client sees 500. `on_close` is told of every connection's end. Use:
+    `await nursery.start(server.serve, listeners)`.
     """
 
     def __init__(
@@ -144,12 +145,14 @@ class HttpServer:
         limits: Limits | None = None,
         render_error: ErrorRenderer = plain_error,
         on_defect: Callable[[BaseException], None] | None = None,
+        on_close: Callable[[], None] = lambda: None,
         compress_remote: bool = True,
     ) -> None:
         self.handler = handler
         self.limits = limits or Limits()
         self.render_error = render_error
         self.on_defect = on_defect or _log_defect
+        self._on_close = on_close
         self.compress_remote = compress_remote
         self.closing = trio.Event()
         self.requests_total = 0
@@ -260,6 +263,8 @@ class HttpServer:
             self._open.discard(connection)
             if not self._open:
                 self._drained.set()
+            connection.close()
+            self._on_close()
             await _close(stream)
 
     async def _connection(self, transport: trio.SocketStream, tls: ssl.SSLContext | None) -> None:
@@ -320,6 +325,9 @@ class _Connection:
     async def run(self) -> None:
         while await self._exchange():
             pass
+
+    def close(self) -> None:
+        self._parser.close()
 
     async def _next_event(self) -> Event | None:
         """The next event on the wire; None at the end of the stream."""
@@ -405,7 +413,9 @@ class _Connection:
         if self._parser.upgraded:
             # The upgrade was declined. With a body we cannot tell where the next request starts.
             keep_alive = keep_alive and not head.has_body
-            leftover, self._parser = self._parser.leftover, RequestParser()
+            leftover = self._parser.leftover
+            self._parser.close()
+            self._parser = RequestParser()
             if keep_alive and leftover:
                 self._parser.feed(leftover)
         elif not self._body_done:

@@ -1,4 +1,4 @@
-"""Giving back memory that only the start of the process needed."""
+"""Giving back memory that only the start of the process, or a burst of work, needed."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,11 @@ from edgekube.native._lib import check, lib
 _HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) [0-9a-f]+ \S+ ([0-9]+)")
 
 
+def trim_heap() -> None:
+    """Return the free pages of the C library's heap to the kernel (malloc_trim(3)). Costs up to a few milliseconds."""
+    check(lib.ek_trim_heap())
+
+
 def give_back() -> int:
     """Return free heap pages to the kernel, and unmap code and constants until they are used again; returns bytes.
 
@@ -15,7 +20,7 @@ def give_back() -> int:
     still in the page cache, which the kernel shrinks as it needs, and come back with a minor fault (madvise(2),
     MADV_DONTNEED on a file's mapping). Costs some milliseconds. Without /proc nothing is dropped.
     """
-    check(lib.ek_trim_heap())
+    trim_heap()
     try:
         with open("/proc/self/smaps") as file:
             clean = list(clean_mappings(file))

@@ -1,5 +1,6 @@
 """The server over memory streams and a clock that jumps: exchanges, deadlines, streams, shutdown."""
 
+import gc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -285,3 +286,50 @@ async def test_big_bodies_are_compressed_for_the_network_only(address: str, gzip
         head, _, body = (await wire.rest()).partition(b"\r\n\r\n")
         assert (b"Content-Encoding: gzip" in head) is gzipped
         assert (zlib.decompress(body, 31) if gzipped else body) == b"x" * 200_000
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nxxxxxxxxxxx",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        b"NONSENSE\r\n\r\n",
+    ],
+    ids=["answered", "streaming", "refused", "upgrade declined", "malformed"],
+)
+async def test_an_ended_connection_needs_no_collector(request_bytes: bytes) -> None:
+    """A thousand watches that end at once would otherwise stay until the collector looks at the oldest objects."""
+    ends: list[str] = []
+
+    async def ticks() -> AsyncIterator[bytes]:
+        yield b"tick\n"
+        await trio.sleep_forever()
+
+    async def answer(request: Request) -> Response:
+        return Response(body=ticks()) if request.path == "/stream" else await echo(request)
+
+    async def one() -> None:
+        async with trio.open_nursery() as nursery:
+            server = HttpServer(answer, on_close=lambda: ends.append("end"))
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(server.serve_stream, theirs, Peer(address="127.0.0.1"))
+            await ours.send_all(request_bytes)
+            assert (await ours.receive_some(65536)).startswith(b"HTTP/1.1 ")
+            await trio.testing.wait_all_tasks_blocked()
+            await ours.aclose()
+
+    def held() -> list[str]:
+        names = {"_Connection", "RequestParser", "HttpRequestParser", "RequestHead"}
+        return [type(found).__name__ for found in gc.get_objects() if type(found).__name__ in names]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = held()
+        await one()
+        assert held() == before
+    finally:
+        gc.enable()
+    assert ends == ["end"]
