@@ -1,7 +1,7 @@
 """WATCH: store events as a stream of watch events, filtered, with bookmarks (KEP-956, KEP-3157)."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import msgspec
 import trio
@@ -11,7 +11,7 @@ from edgekube.apiserver.backend import Backend
 from edgekube.apiserver.errors import from_store
 from edgekube.apiserver.resources import Resource
 from edgekube.apiserver.selection import Selection
-from edgekube.store.api import Compacted, Event, Store, StoreError, prefix_end
+from edgekube.store.api import Compacted, Event, KeyValue, Store, StoreError, prefix_end
 from edgekube.types import status
 from edgekube.types.status import ApiError
 
@@ -67,11 +67,9 @@ async def stream(
     try:
         if options.initial:
             after = store.revision
-            kvs = store.range(prefix, prefix_end(prefix))
-            skip = storage.HEADER_SIZE_BYTES
-            lines = [render("ADDED", kv.value[skip:]) for kv in kvs if selection.matches(kv.value)]
-            for start in range(0, len(lines), CHUNK_EVENTS_MAX):
-                yield b"".join(lines[start : start + CHUNK_EVENTS_MAX])
+            for chunk in _existing(store.range(prefix, prefix_end(prefix)), selection, render):
+                yield chunk
+            chunk = b""  # a watch lives for hours
             if options.mark_initial_end:
                 yield render("BOOKMARK", bookmark(res, after, initial_end=True))
         async with store.watch(prefix, prefix_end(prefix), after=after, batch_max=CHUNK_EVENTS_MAX) as watch:
@@ -98,6 +96,15 @@ async def stream(
         yield error_line(status.expired(f"too old resource version: {after} ({store.compacted})"))
     except StoreError as error:
         yield error_line(from_store(error))
+
+
+def _existing(kvs: Sequence[KeyValue], selection: Selection, render: Render) -> Iterator[bytes]:
+    """What there is, rendered a chunk at a time: a slow reader, or many, do not hold copies of all of it."""
+    skip = storage.HEADER_SIZE_BYTES
+    for start in range(0, len(kvs), CHUNK_EVENTS_MAX):
+        part = kvs[start : start + CHUNK_EVENTS_MAX]
+        if lines := [render("ADDED", kv.value[skip:]) for kv in part if selection.matches(kv.value)]:
+            yield b"".join(lines)
 
 
 def _line(event: Event, selection: Selection, render: Render) -> bytes | None:

@@ -1,6 +1,7 @@
 """Watches, deletion, subresources, addresses, leases, and who may do what."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -108,6 +109,25 @@ async def test_initial_events_end_with_a_bookmark(api: Api) -> None:
     events = await lines(await api("watch", "core/v1/namespaces", **options), 5)
     assert [e["type"] for e in events] == ["ADDED"] * 4 + ["BOOKMARK"]
     assert events[-1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_a_watch_holds_no_copy_of_what_it_began_with(api: Api) -> None:
+    client = api.registry.client(ADMIN)
+    for index in range(100):
+        name = f"c{index}"
+        await client.create(ConfigMap(metadata=ObjectMeta(name=name, namespace="default"), data={"x": "x" * 20_000}))
+    options = {"sendInitialEvents": "true", "allowWatchBookmarks": "true", "resourceVersionMatch": "NotOlderThan"}
+    watch = await api("watch", "default:core/v1/configmaps", **options)
+    tracemalloc.start()
+    try:
+        async for chunk in watch.body:
+            if b"initial-events-end" in chunk:
+                break
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        await watch.body.aclose()
+    assert held < 500_000  # of 2 MB
 
 
 async def test_bookmarks_come_while_nothing_happens(api: Api, autojump_clock: trio.testing.MockClock) -> None:
