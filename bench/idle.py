@@ -56,9 +56,10 @@ def measure(label: str, program: Sequence[str], scratch: Path, settle: int, seco
             try:
                 node.open()
                 node.stop()
-                taken = []
+                taken, cost = [], []
                 for _ in range(STARTS):
                     taken.append(exec_to_ready(node))
+                    cost.append(cpu_seconds(node.pid))
                     node.stop()
                 node.start()
                 node.import_image(image)
@@ -84,7 +85,7 @@ def measure(label: str, program: Sequence[str], scratch: Path, settle: int, seco
                 row(f"{label}, CPU over {passed:.0f} s", 100 * used / passed, "% of a core", goal=0.3)
                 row(f"{label}, wake-ups", woken / passed, "a second")
                 row(f"{label}, device bytes over {passed:.0f} s", written, "B", goal=0)
-                note = f"best of {STARTS}, worst {max(taken):.2f}"
+                note = f"best of {STARTS}, worst {max(taken):.2f}; {min(cost):.2f} s of CPU"
                 row(f"{label}, exec to ready", min(taken), "s", goal=1, note=note)
             finally:
                 node.close()
