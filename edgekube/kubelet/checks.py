@@ -1,7 +1,6 @@
-"""One look at a container: exec, HTTP, TCP, gRPC. Shared by probes and lifecycle hooks (pkg/probe)."""
+"""One look at a container: exec, TCP, gRPC; HTTP is in `httpcheck`. For probes and lifecycle hooks (pkg/probe)."""
 
 import os
-import ssl
 from collections.abc import Sequence
 
 import msgspec
@@ -20,10 +19,11 @@ USER_AGENT = "kube-probe/1.36"
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Whether it went well, and what to say when not."""
+    """Whether it went well, and what to say when not; `warning`: it did, but its owner should know how."""
 
     ok: bool
     message: str = ""
+    warning: bool = False
 
 
 async def exec_check(
@@ -49,7 +49,7 @@ async def tcp_check(host: str, port: int, timeout_seconds: float) -> Outcome:
     except trio.TooSlowError:
         return Outcome(False, f"dial tcp {host}:{port}: i/o timeout")
     except OSError as error:
-        return Outcome(False, f"dial tcp {host}:{port}: connect: {_cause(error)}")
+        return Outcome(False, f"dial tcp {host}:{port}: connect: {cause_of(error)}")
     await trio.aclose_forcefully(stream)
     return Outcome(True)
 
@@ -76,67 +76,18 @@ async def grpc_check(host: str, port: int, service: str, timeout_seconds: float)
         address = f"{host}:{port}"
         return Outcome(False, f'timeout: failed to connect service "{address}" within {timeout_seconds:g}s')
     except (OSError, trio.BrokenResourceError) as error:
-        return Outcome(False, f'error: failed to connect service "{host}:{port}": {_cause(error)}')
+        return Outcome(False, f'error: failed to connect service "{host}:{port}": {cause_of(error)}')
     except GrpcError as error:
         return Outcome(False, f"error: health rpc probe failed: {error}")
     return Outcome(not problem, problem)
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """The innermost reason, in the system's words: trio wraps a failed connect in a group."""
     while error.__cause__ is not None or isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error
     number = getattr(error, "errno", None)
     return (os.strerror(number) if isinstance(number, int) and number > 0 else str(error)).lower()
-
-
-async def http_check(action: HTTPGetAction, host: str, port: int, timeout_seconds: float) -> Outcome:
-    """Status 200 to 399 is success (redirects are not followed: they count as an answer)."""
-    target = action.path or "/"
-    if not target.startswith("/"):
-        target = "/" + target
-    scheme = (action.scheme or "HTTP").lower()
-    url = f"{scheme}://{host}:{port}{target}"
-    headers = {"host": f"{host}:{port}", "user-agent": USER_AGENT, "accept": "*/*", "connection": "close"}
-    for extra in action.httpHeaders:
-        headers[extra.name.lower()] = extra.value
-    head = f"GET {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
-    try:
-        with trio.fail_after(timeout_seconds):
-            status, body = await _exchange(host, port, scheme == "https", head.encode("latin-1", "replace"))
-    except trio.TooSlowError:
-        words = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-        return Outcome(False, f'Get "{url}": {words}')
-    except (OSError, ssl.SSLError, trio.BrokenResourceError, ValueError) as error:
-        return Outcome(False, f'Get "{url}": dial tcp {host}:{port}: connect: {_cause(error)}')
-    if 200 <= status < 400:
-        return Outcome(True, body)
-    return Outcome(False, f"HTTP probe failed with statuscode: {status}")
-
-
-async def _exchange(host: str, port: int, tls: bool, request: bytes) -> tuple[int, str]:
-    """Send, then read the status line and a bounded piece of what follows."""
-    stream: trio.abc.Stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=None)
-    try:
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE  # a probe asks for liveness, not identity (as the kubelet's does)
-            stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-        await stream.send_all(request)
-        data = b""
-        while b"\r\n\r\n" not in data and len(data) < HEAD_BYTES_MAX:
-            chunk = await stream.receive_some(16 * 1024)
-            if not chunk:
-                break
-            data += chunk
-        line, _, rest = data.partition(b"\r\n")
-        version, _, code = line.partition(b" ")
-        if not version.startswith(b"HTTP/1.") or not code[:3].isdigit():
-            raise ValueError(f"malformed HTTP response {line[:40]!r}")
-        return int(code[:3]), rest.partition(b"\r\n\r\n")[2][:OUTPUT_BYTES_MAX].decode(errors="replace")
-    finally:
-        await trio.aclose_forcefully(stream)
 
 
 def port_number(action: HTTPGetAction | TCPSocketAction, ports: dict[str, int]) -> int | None:

@@ -2,7 +2,8 @@
 
 import trio
 
-from edgekube.kubelet.checks import exec_check, http_check, port_number, tcp_check
+from edgekube.kubelet.checks import exec_check, port_number, tcp_check
+from edgekube.kubelet.httpcheck import http_check
 from edgekube.kubelet.services import Services
 from edgekube.kubelet.spec import AnyContainer
 from edgekube.runtime.api import ContainerStatus

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import trio
 
-from edgekube.kubelet.checks import Outcome, exec_check, grpc_check, http_check, port_number, tcp_check
+from edgekube.kubelet.checks import Outcome, exec_check, grpc_check, port_number, tcp_check
+from edgekube.kubelet.httpcheck import http_check
 from edgekube.kubelet.services import Services
 from edgekube.kubelet.spec import AnyContainer
 from edgekube.runtime.api import ContainerStatus
@@ -68,10 +69,10 @@ class Prober:
         failures = 0
         while True:
             outcome = await self._once(probe)
+            self._tell("Startup", outcome)
             if outcome.ok:
                 return True
             failures += 1
-            self._warn("Startup", outcome)
             if failures >= max(probe.failureThreshold, 1):
                 name = self._container.name
                 self._unhealthy(name, f"Container {name} failed startup probe, will be restarted")
@@ -85,8 +86,7 @@ class Prober:
             outcome = await self._once(probe)
             run = run + 1 if outcome.ok == last else 1
             last = outcome.ok
-            if not outcome.ok:
-                self._warn("Readiness", outcome)
+            self._tell("Readiness", outcome)
             threshold = max(probe.successThreshold if outcome.ok else probe.failureThreshold, 1)
             if outcome.ok != self.ready and run >= threshold:
                 self.ready = outcome.ok
@@ -99,17 +99,19 @@ class Prober:
         while True:
             outcome = await self._once(probe)
             failures = 0 if outcome.ok else failures + 1
-            if not outcome.ok:
-                self._warn("Liveness", outcome)
+            self._tell("Liveness", outcome)
             if failures >= max(probe.failureThreshold, 1):
                 name = self._container.name
                 self._unhealthy(name, f"Container {name} failed liveness probe, will be restarted")
                 return
             await trio.sleep(max(probe.periodSeconds, 1))
 
-    def _warn(self, kind: str, outcome: Outcome) -> None:
-        words = f"{kind} probe failed: {outcome.message}"
-        self._services.events.event(self._pod, "Warning", "Unhealthy", words, field_path=self._field_path)
+    def _tell(self, kind: str, outcome: Outcome) -> None:
+        if outcome.ok and not outcome.warning:
+            return
+        reason, what = ("ProbeWarning", "warning") if outcome.ok else ("Unhealthy", "failed")
+        words = f"{kind} probe {what}: {outcome.message}"
+        self._services.events.event(self._pod, "Warning", reason, words, field_path=self._field_path)
 
     async def _once(self, probe: Probe) -> Outcome:
         timeout = float(max(probe.timeoutSeconds, 1))
