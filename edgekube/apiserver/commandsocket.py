@@ -37,7 +37,9 @@ _STDIN_CHUNKS_MAX: Final = 8
 _RESIZES_MAX: Final = 8
 
 
-class _ChannelSender(trio.abc.SendStream):
+class ChannelSender(trio.abc.SendStream):
+    """What is sent goes out with the number of its channel before it."""
+
     def __init__(self, socket: WebSocket, channel: int) -> None:
         self._socket = socket
         self._prefix = bytes([channel])
@@ -72,8 +74,8 @@ async def _converse(
     resize_send, resize_receive = trio.open_memory_channel[TerminalSize](_RESIZES_MAX)
     streams = CommandStreams(
         stdin=ChunkReceiver(stdin_receive) if command.stdin else None,
-        stdout=_ChannelSender(socket, STDOUT) if command.stdout else None,
-        stderr=_ChannelSender(socket, STDERR) if command.stderr else None,
+        stdout=ChannelSender(socket, STDOUT) if command.stdout else None,
+        stderr=ChannelSender(socket, STDERR) if command.stderr else None,
         resizes=resize_receive if command.tty else None,
     )
     outcome: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from edgekube.apiserver.commandsocket import ChannelSender
 from edgekube.apiserver.commandspdy import upgrade_headers
 from edgekube.apiserver.remotecommand import ChunkReceiver
 from edgekube.client.api import NodeApi
@@ -161,7 +162,7 @@ class _Forward:
                 received = ChunkReceiver(inputs[index][1])
                 try:
                     async with self._node.port_forward(self._namespace, self._pod, port) as pod:
-                        await _splice(_Channel(socket, channel, received), pod)
+                        await _splice(trio.StapledStream(ChannelSender(socket, channel), received), pod)
                 except ApiError as refused:
                     problem = refused.message
                 except (*_BROKEN, OSError) as broken:
@@ -179,33 +180,6 @@ class _Forward:
                     forwards.start_soon(forward, index, port)
             nursery.cancel_scope.cancel()
         await socket.close(NORMAL)
-
-
-class _Channel(trio.abc.HalfCloseableStream):
-    """The data channel of one port. It cannot be half closed: the end of one direction is not told."""
-
-    def __init__(self, socket: WebSocket, channel: int, received: ChunkReceiver) -> None:
-        self._socket = socket
-        self._prefix = bytes([channel])
-        self._received = received
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return await self._received.receive_some(max_bytes)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        try:
-            await self._socket.send(self._prefix + bytes(data))
-        except WebSocketClosed as error:
-            raise trio.BrokenResourceError("the client is gone") from error
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def send_eof(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
-        await self._received.aclose()
 
 
 async def _splice(client: trio.abc.HalfCloseableStream, pod: trio.abc.HalfCloseableStream) -> None:

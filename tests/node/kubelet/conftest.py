@@ -1,9 +1,8 @@
 """A kubelet over the real runtime and pod network, in a network namespace of its own, with a real API in memory."""
 
 import os
-import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
@@ -33,7 +32,6 @@ from edgekube.types.status import ApiError
 ADMIN = User("admin", (GROUP_MASTERS, "system:authenticated"))
 NODE = User("system:node:n1", (GROUP_MASTERS, "system:authenticated"))
 IMAGE = "registry.test/busybox:1"
-APPLETS = "sh ls cat echo sleep id hostname touch mount head dd kill ps nc mkdir test true false env httpd stat ln rm"
 SECONDS = 30.0
 
 
@@ -209,33 +207,6 @@ class RealNode:
 def status_of(pod: Pod, name: str = "main") -> ContainerStatus:
     every = (*pod.status.initContainerStatuses, *pod.status.containerStatuses, *pod.status.ephemeralContainerStatuses)
     return next((s for s in every if s.name == name), ContainerStatus(name=name))
-
-
-@pytest.fixture(scope="session")
-def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    root = tmp_path_factory.mktemp("busybox")
-    for folder in ("bin", "etc", "proc", "sys", "dev", "tmp", "root"):
-        (root / folder).mkdir()
-    busybox = shutil.which("busybox")
-    assert busybox is not None, "install busybox-static"
-    shutil.copy(busybox, root / "bin" / "busybox")
-    for name in APPLETS.split():
-        (root / "bin" / name).symlink_to("busybox")
-    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    return str(root)
-
-
-@pytest.fixture
-def lab() -> Iterator[NetLab]:
-    made = NetLab()
-    try:
-        for name in ("node", "lan1"):
-            made.add(name)
-        made.add_lan("node", "lan1")
-        with made.inside("node"):
-            yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -17,10 +17,6 @@ from edgekube.runtime.engine import Engine
 
 needs_root = pytest.mark.root
 IMAGE_ID = "sha256:" + "b" * 64
-APPLETS = (
-    "sh ls cat echo sleep id hostname touch mount head dd kill ps tail wc nc mkdir test true false yes sync stty env tr"
-    " mknod"
-)
 
 
 class BusyboxImages:
@@ -46,21 +42,6 @@ class BusyboxImages:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
-
-
-@pytest.fixture(scope="session")
-def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    root = tmp_path_factory.mktemp("busybox")
-    for folder in ("bin", "etc", "proc", "sys", "dev", "tmp", "root"):
-        (root / folder).mkdir()
-    busybox = shutil.which("busybox")
-    assert busybox is not None, "install busybox-static"
-    shutil.copy(busybox, root / "bin" / "busybox")
-    for name in APPLETS.split():
-        (root / "bin" / name).symlink_to("busybox")
-    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1001::/:/bin/sh\n")
-    (root / "etc" / "group").write_text("root:x:0:\nweb:x:1001:\nextra:x:2000:web\n")
-    return str(root)
 
 
 class Box:
