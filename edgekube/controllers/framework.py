@@ -16,6 +16,7 @@ from edgekube.client.api import Change, Client, Informer, Key
 from edgekube.client.events import EventRecorder
 from edgekube.client.names import key_of, pretty
 from edgekube.client.queue import WorkQueue
+from edgekube.controllers.owners import namespace_terminating
 from edgekube.types.status import ApiError
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,9 @@ async def reconcile_once(controller: Controller, queue: WorkQueue[Key], key: Key
     try:
         again = await controller.reconcile(key)
     except ApiError as error:
+        if namespace_terminating(error):
+            queue.forget(key)  # nothing can be made there any more, and what goes brings us back by itself
+            return
         # A conflict or a vanished object is how optimistic concurrency looks from here: quiet, and try again.
         level = logging.DEBUG if error.code in (404, 409) else logging.WARNING
         log.log(

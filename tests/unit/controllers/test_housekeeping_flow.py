@@ -1,9 +1,12 @@
 """Namespaces, accounts, garbage, lost nodes: what keeps a cluster tidy."""
 
+import logging
+
+import msgspec
 import pytest
 
 from edgekube.testing.cluster import FakeCluster
-from edgekube.testing.workloads import deployment, meta, pod, replica_set
+from edgekube.testing.workloads import deployment, meta, pod, replica_set, service
 from edgekube.types.apps_v1 import Deployment, ReplicaSet
 from edgekube.types.core_v1 import ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount, Toleration
 from edgekube.types.discovery_v1 import EndpointSlice
@@ -84,6 +87,25 @@ async def test_deleted_namespace_goes_with_everything_in_it(autojump_clock: obje
         await cluster.client.patch(ConfigMap, "held", "team", patch={"metadata": {"finalizers": None}})
         await cluster.until(lambda: cluster.find(Namespace, "team", "") is None)
         assert not cluster.all(ConfigMap, "team")
+
+
+async def test_a_namespace_goes_quietly(autojump_clock: object, caplog: pytest.LogCaptureFixture) -> None:
+    """Its slices go before its Services: nobody complains that they cannot be made again."""
+    caplog.set_level(logging.WARNING)
+    async with FakeCluster() as cluster:
+        await cluster.client.create(Namespace(metadata=meta("team", "")))
+        await cluster.until(lambda: cluster.find(ServiceAccount, "default", "team") is not None)
+        made = service("web", {"app": "web"})
+        await cluster.client.create(
+            msgspec.structs.replace(made, metadata=meta("web", "team", finalizers=("a.test/x",)))
+        )
+        await cluster.until(lambda: bool(cluster.all(EndpointSlice, "team")))
+        await cluster.client.delete(Namespace, "team")
+        await cluster.until(lambda: not cluster.all(EndpointSlice, "team"))
+        await cluster.settle(30)
+        await cluster.client.patch(Service, "web", "team", patch={"metadata": {"finalizers": None}})
+        await cluster.until(lambda: cluster.find(Namespace, "team", "") is None)
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 # -- garbage
