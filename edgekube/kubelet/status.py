@@ -220,7 +220,7 @@ def pod_status(pod: Pod, views: Mapping[str, ContainerView], around: Surrounding
 
     inits = [report(c, "PodInitializing", init_policy(pod)) for c in spec.initContainers]
     done = all(_init_done(c, s) for c, s in zip(spec.initContainers, inits, strict=True))
-    default = "ContainerCreating" if done else "PodInitializing"
+    default = "PodInitializing" if spec.initContainers else "ContainerCreating"  # as long as they wait, in Kubernetes
     mains = [report(c, default, policy) for c in spec.containers]
     ephemerals = [report(c, "ContainerCreating", "Never") for c in spec.ephemeralContainers]
     phase = around.phase or phase_of(pod, inits, mains, terminal=around.terminal)

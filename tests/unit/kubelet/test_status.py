@@ -150,6 +150,20 @@ def test_conditions_of_a_pod_that_starts() -> None:
     assert set(conditions(pod, views, sandbox_ready=True).values()) == {("True", "")}
 
 
+@pytest.mark.parametrize(
+    ("inits", "views", "reason"),
+    [
+        ([], {}, "ContainerCreating"),
+        (INIT, {}, "PodInitializing"),
+        (INIT, {"i": view(start(code=0, name="i"))}, "PodInitializing"),
+    ],
+)
+def test_what_main_containers_wait_for(inits: Any, views: dict[str, ContainerView], reason: str) -> None:
+    status = pod_status(pod_of(initContainers=inits), views, Surroundings(), NOW)
+    assert status.containerStatuses[0].state.waiting is not None
+    assert status.containerStatuses[0].state.waiting.reason == reason
+
+
 def test_readiness_gates_hold_a_pod_back() -> None:
     pod = pod_of(readinessGates=[{"conditionType": "lb"}])
     views = {"main": view(start())}
