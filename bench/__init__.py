@@ -1,8 +1,7 @@
 """What EdgeKube costs, beside a floor or a peer measured in the same run. `sudo .venv/bin/python -m bench` runs all.
 
 A bench is a module with `run(options)` that prints `row`s, in the order of __main__.BENCHES. Nothing is asserted: goals
-are DESIGN section 12's, and stand beside what was measured. Wall times mean something on a quiet machine only; CPU,
-bytes and ratios always.
+stand beside what was measured. Wall times mean something on a quiet machine only; CPU, bytes and ratios always.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Cluster time: never before the latest date this cluster has seen (DESIGN section 2: a Pi has no clock battery).
+"""Cluster time: never before the latest date this cluster has seen, for a Pi has no clock battery.
 
 max(system clock, a floor kept on disk). The floor is the newest modification time of the store's files, which are
 written anyway: keeping it costs no write of its own.
@@ -58,7 +58,7 @@ def floor_of(paths: Iterable[Path]) -> float:
 class LoopLag(trio.abc.Instrument):
     """How long the event loop is busy between two looks at what is ready: so long whatever becomes ready may wait.
 
-    The node's own measure of its health (DESIGN section 2). Two readings of a clock a turn, and no timer: an idle loop
+    The node's own measure of its health. Two readings of a clock a turn, and no timer: an idle loop
     stays idle. `measured` is the time to count in.
     """
 

@@ -36,7 +36,7 @@ from edgekube.runtime.seccomp import DATA_PATH
 from edgekube.store.single import open_store
 from edgekube.store.volatile import open_volatile
 
-#: What the node process must not hold: helpers have it, or nobody (DESIGN section 3).
+#: What the node process must not hold: helpers have it, or nobody.
 FORBIDDEN = (
     *("cryptography", "pycparser", "cffi", "pyroute2", "asyncio", "multiprocessing"),
     *("unittest", "pydoc", "doctest", "ctypes.test", "tkinter", "sqlite3", "xml", "http.client", "concurrent.futures"),

@@ -47,7 +47,7 @@ class Controller(Protocol):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a controller is made from. `now` is cluster time (DESIGN section 2), aware UTC."""
+    """What a controller is made from. `now` is cluster time (clock.py), aware UTC."""
 
     client: Client
     events: EventRecorder

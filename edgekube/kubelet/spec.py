@@ -187,7 +187,7 @@ def _apparmor(profile: AppArmorProfile | None) -> str:
 
 
 def _seccomp(profile: SeccompProfile | None, seccomp_dir: Path) -> str:
-    """Unset means RuntimeDefault here: DESIGN section 9 asks for it, as the kubelet's --seccomp-default does."""
+    """Unset means RuntimeDefault here, as with the kubelet's --seccomp-default; Kubernetes leaves it open."""
     if profile is None or profile.type == "RuntimeDefault":
         return "default"
     if profile.type == "Localhost":

@@ -26,7 +26,7 @@ BACKOFF_INITIAL_SECONDS = 1.0
 BACKOFF_MAX_SECONDS = 10.0
 UNSCHEDULABLE_SECONDS_MAX = 300.0  # a pod is looked at again after this even when nothing seems to have changed
 BINDINGS_AT_ONCE = 16
-SLICE_PODS = 16  # decisions between two turns of the event loop (DESIGN: a pass stays under 50 ms)
+SLICE_PODS = 16  # decisions between two turns of the event loop (a pass stays under 50 ms)
 
 
 class _Waiting(msgspec.Struct):
