@@ -14,14 +14,15 @@ import trio
 from bench import Options, row
 from bench.machine import Disk, loop_disk, own_cpu_seconds
 from edgekube.store.api import Put
-from edgekube.store.single import Limits, SingleStore, open_store
+from edgekube.store.limits import Limits
+from edgekube.store.replicated import ReplicatedStore, open_store
 from edgekube.testing.store import FakeStore
 
 VALUE = bytes(1000)
 TRANSACTIONS = 2000
 
 
-async def writers(store: SingleStore | FakeStore, amount: int, count: int, value: bytes) -> None:
+async def writers(store: ReplicatedStore | FakeStore, amount: int, count: int, value: bytes) -> None:
     async def one(writer: int) -> None:
         for n in range(count // amount):
             await store.txn([], [Put(b"/bench/%02d/%05d" % (writer, n), value, 3)])
@@ -65,7 +66,7 @@ def bare_lmdb(disk: Disk, value: bytes, batch: int) -> float:
         return (disk.written() - before) / count
 
 
-async def settled(store: SingleStore) -> None:
+async def settled(store: ReplicatedStore) -> None:
     """Wait until the database has everything."""
     for delay in range(100):
         await trio.sleep(0.01 * delay)

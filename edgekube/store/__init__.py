@@ -4,6 +4,6 @@
 May import `edgekube.raft` and `edgekube.native`.
 
 Inside: `command` (a transaction's bytes), `state` (applies them), `history` and `watch` (what happened lately and who
-hears of it), `reads` (what every engine shares), `disk` (LMDB), `single` (the one-member engine), `volatile` (for
-Events, in memory), `backup` (one file and back).
+hears of it), `reads` (what every engine shares), `disk` (LMDB), `kept` (the way from the log into the database),
+`replicated` (the engine, of one member or more), `volatile` (for Events, in memory), `backup` (one file and back).
 """

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgekube.store.api import Put, ReadOnly
-from edgekube.store.single import Limits, SingleStore, open_store
+from edgekube.store.limits import Limits
+from edgekube.store.replicated import ReplicatedStore, open_store
 
 pytestmark = pytest.mark.root
 
@@ -33,13 +34,13 @@ def fill_up(ballast: Path, left: int) -> None:
     os.truncate(ballast, ballast.stat().st_size - left)
 
 
-async def fill(store: SingleStore, count: int, first: int = 0) -> int:
+async def fill(store: ReplicatedStore, count: int, first: int = 0) -> int:
     for n in range(first, first + count):
         await store.txn([], [Put(b"/%06d" % n, bytes(900))])
     return first + count
 
 
-async def until_refused(store: SingleStore) -> str:
+async def until_refused(store: ReplicatedStore) -> str:
     with pytest.raises(ReadOnly) as raised:
         await fill(store, 20_000, first=store.revision)
     return str(raised.value)

@@ -12,7 +12,8 @@ from pathlib import Path
 import trio
 
 from edgekube.store.api import Delete, Guard, Op, Put, Store
-from edgekube.store.single import Limits, open_store
+from edgekube.store.limits import Limits
+from edgekube.store.replicated import open_store
 
 LIMITS = Limits(segment_size=8192, history_size_max=12_000, history_count_max=24, segments_max=4)
 

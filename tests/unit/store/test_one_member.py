@@ -1,7 +1,8 @@
-"""A member alone on files, with either engine: restarts, fencing, limits, failures."""
+"""A member alone on files: restarts, fencing, limits, failures."""
 
 import errno
 import os
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from edgekube.raft.messages import ConfState, HardState
+from edgekube.raft.messages import ConfState, Entry, HardState
 from edgekube.raft.wal import Wal
 from edgekube.raft.walfiles import LogFolder
 from edgekube.store.api import (
@@ -19,36 +20,25 @@ from edgekube.store.api import (
     ReadOnly,
     StoreError,
 )
-from edgekube.store.disk import Disk, StoreCorrupt, StoreFailed
+from edgekube.store.command import encode
+from edgekube.store.disk import Disk, Meta, StoreCorrupt, StoreFailed
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore
-from edgekube.store.replicated import open_store as open_group_of_one
-from edgekube.store.single import Limits as SingleLimits
-from edgekube.store.single import SingleStore
-from edgekube.store.single import open_store as open_single
+from edgekube.store.replicated import ReplicatedStore, open_store
+from edgekube.store.state import Position
 
 SMALL = Limits(segment_size=16384, history_size_max=20_000, history_count_max=50)
-AnyStore = SingleStore | ReplicatedStore
-opened = [open_single]
 
 
-@pytest.fixture(autouse=True, params=[open_single, open_group_of_one], ids=["single", "replicated"])
-def _engine(request: pytest.FixtureRequest) -> None:
-    opened[0] = request.param
+def at(path: Path, limits: Limits | None = SMALL, *, run: str = "run") -> AbstractAsyncContextManager[ReplicatedStore]:
+    return open_store(path / "data", path / run, limits=limits)
 
 
-def at(path: Path, limits: Limits | None = SMALL, *, run: str = "run") -> "trio.abc.AsyncResource":
-    if opened[0] is open_single and limits is not None:
-        known = {name: getattr(limits, name) for name in SingleLimits.__struct_fields__}
-        return open_single(path / "data", path / run, limits=SingleLimits(**known))  # type: ignore[return-value]
-    return opened[0](path / "data", path / run, limits=limits)  # type: ignore[return-value, arg-type]
+def log_of(store: ReplicatedStore) -> Wal:
+    assert isinstance(store._log, Wal)
+    return store._log
 
 
-def log_of(store: AnyStore) -> Wal:
-    return store._wal if isinstance(store, SingleStore) else store._log  # type: ignore[return-value]
-
-
-async def fill(store: AnyStore, count: int, size: int = 100, first: int = 0) -> None:
+async def fill(store: ReplicatedStore, count: int, size: int = 100, first: int = 0) -> None:
     for n in range(first, first + count):
         await store.txn([], [Put(b"/k/%04d" % n, bytes(size))])
 
@@ -246,9 +236,21 @@ async def test_the_database_is_read_back_as_written(tmp_path: Path) -> None:
     disk.close()
 
 
-async def test_either_engine_goes_on_with_the_others_files(tmp_path: Path) -> None:
-    for n, engine in enumerate([open_single, open_group_of_one, open_single, open_group_of_one]):
-        async with engine(tmp_path / "data", tmp_path / "run") as store:
-            assert store.revision == 1 + 5 * n
-            assert store.term == n + 1
+async def test_files_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    """Its database names no membership, and the log begins with the empty entry of the first term."""
+    folder = tmp_path / "data" / "store"
+    meta = Meta(Position(), "f" * 32, bytes(range(16)))
+    Disk(folder, tmp_path / "run", first=meta).close()
+    log = Wal(folder / "log", identity=meta.identity, segment_size=SMALL.segment_size)
+    conf_state = ConfState(voters=(1,))
+    entries = [Entry(1, 1), *(Entry(1, 2 + n, 0, encode([], [Put(b"/k/%04d" % n, b"")])[1]) for n in range(5))]
+    await log.sync(log.append(entries[:1], HardState(1, 1, 0), conf_state))
+    await log.sync(log.append(entries[1:]))
+    log.close()
+    for n in range(3):
+        async with at(tmp_path) as store:
+            assert (store.revision, store.term) == (6 + 5 * n, 2 + n)
+            assert store.cluster_id == meta.cluster_id
+            assert store.conf_state == conf_state
+            assert store.count(b"/k/", b"/k0") == 5
             await fill(store, 5)
