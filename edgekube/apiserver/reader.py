@@ -17,6 +17,7 @@ from edgekube.types.integers import natural
 
 CONTINUE_SIZE_BYTES_MAX = 2048
 LIST_WHOLE_ITEMS_MAX = 500  # longer lists are streamed
+SELECT_ITEMS = 200  # objects decoded in a row: about 2 ms
 LIST_PIECE_ITEMS = 50  # objects a piece: pieces small enough for the allocator to reuse their memory
 PAGE_SCAN = 500  # keys read at a time while a selector skips through a limited list
 
@@ -138,7 +139,7 @@ class Reader:
                     kv = self._backend.leases.fill(kv)
                 found = [kv] if kv is not None and kv.key >= start and selection.matches(kv.value) else []
                 return Page(found, revision)
-            page = self._scan(store, start, end, at, revision, selection, limit)
+            page = await self._scan(store, start, end, at, revision, selection, limit)
             if res.plural == "leases":
                 return msgspec.structs.replace(page, items=[self._backend.leases.fill(kv) for kv in page.items])
             return page
@@ -147,12 +148,12 @@ class Reader:
         except StoreError as error:
             raise from_store(error) from None
 
-    def _scan(
+    async def _scan(
         self, store: Store, start: bytes, end: bytes, at: int, revision: int, selection: Selection, limit: int
     ) -> Page:
         if not limit:
             kvs = store.range(start, end, revision=at)
-            return Page(kvs if selection.everything else [kv for kv in kvs if selection.matches(kv.value)], revision)
+            return Page(kvs if selection.everything else await _selected(kvs, selection), revision)
         found: list[KeyValue] = []
         chunk = limit + 1 if selection.everything else max(limit + 1, PAGE_SCAN)
         while True:
@@ -170,6 +171,16 @@ class Reader:
             if len(kvs) < chunk:
                 return Page(found, revision)
             start = kvs[-1].key + b"\x00"
+
+
+async def _selected(kvs: Sequence[KeyValue], selection: Selection) -> list[KeyValue]:
+    """Those that match, looked for a few at a time: each is decoded, and a large list never holds the loop for long."""
+    found: list[KeyValue] = []
+    for start in range(0, len(kvs), SELECT_ITEMS):
+        if start:
+            await trio.lowlevel.checkpoint()
+        found += [kv for kv in kvs[start : start + SELECT_ITEMS] if selection.matches(kv.value)]
+    return found
 
 
 def _single_name(selection: Selection) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from edgekube.apiserver.authz import Attributes
-from edgekube.apiserver.reader import LIST_WHOLE_ITEMS_MAX
+from edgekube.apiserver.reader import LIST_WHOLE_ITEMS_MAX, SELECT_ITEMS
 from edgekube.apiserver.registry import Registry
 from edgekube.apiserver.request import User
 from edgekube.apiserver.requestinfo import RequestInfo
@@ -157,6 +157,31 @@ async def test_long_lists_come_in_pieces(api: Api) -> None:
     whole = json.loads(b"".join([chunk async for chunk in response.body]))
     assert [o["metadata"]["name"] for o in whole["items"]] == [f"c{index:04}" for index in range(count)]
     assert whole["kind"] == "ConfigMapList"
+
+
+async def test_a_large_list_by_label_lets_others_run(api: Api) -> None:
+    client = api.registry.client(ADMIN)
+    for index in range(3 * SELECT_ITEMS):
+        labels = {"app": "ab"[index % 2]}
+        await client.create(ConfigMap(metadata=ObjectMeta(name=f"c{index:04}", namespace="default", labels=labels)))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        revision = api.registry.backend.store.revision
+        response = await api("list", "default:core/v1/configmaps", labelSelector="app=a")
+        seen = turns
+        nursery.cancel_scope.cancel()
+    assert seen >= 2
+    found = body(response)
+    assert found["metadata"]["resourceVersion"] == str(revision)
+    assert [o["metadata"]["name"] for o in found["items"]] == [f"c{i:04}" for i in range(0, 3 * SELECT_ITEMS, 2)]
 
 
 @pytest.mark.parametrize(
