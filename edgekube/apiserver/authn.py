@@ -20,7 +20,7 @@ from edgekube.types.status import bad_request, failure, unauthorized
 GROUP_AUTHENTICATED: Final = "system:authenticated"
 GROUP_UNAUTHENTICATED: Final = "system:unauthenticated"
 SERVICE_ACCOUNT_PREFIX: Final = "system:serviceaccount:"
-#: Names of the in-process roles, which are trusted without a group: nobody may come in from outside under them.
+#: Names of the in-process roles: nobody from outside may bear them.
 INTERNAL_USERS: Final = frozenset(
     {"system:apiserver", "system:kube-scheduler", "system:kube-controller-manager", "system:cloud-controller-manager"}
 )

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from edgekube.apiserver.backend import Backend
+from edgekube.apiserver.leases import NODE_LEASE_NAMESPACE
 from edgekube.apiserver.request import GROUP_MASTERS, GROUP_NODES, User
 from edgekube.apiserver.requestinfo import RequestInfo
 from edgekube.apiserver.resources import Resource, lookup
@@ -17,15 +18,9 @@ from edgekube.types import status
 from edgekube.types.status import ApiError
 
 NODE_PREFIX = "system:node:"
-NODE_LEASE_NAMESPACE = "kube-node-lease"
 
 READ = frozenset({"get", "list", "watch"})
 _PODS_BY_NODE = "spec.nodeName"
-
-# The in-process roles of the control plane; they never come in from outside (the front refuses these names there).
-CONTROL_PLANE = frozenset(
-    {"system:apiserver", "system:kube-scheduler", "system:kube-controller-manager", "system:cloud-controller-manager"}
-)
 
 _NODE_READS = frozenset(
     {
@@ -79,7 +74,7 @@ class Authorizer:
 
     def decide(self, asked: Attributes) -> Decision:
         user = asked.user
-        if GROUP_MASTERS in user.groups or user.name in CONTROL_PLANE:
+        if GROUP_MASTERS in user.groups:
             return ALLOWED
         if asked.path:
             return self._path(asked)
