@@ -45,6 +45,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     validation: str = ""  # module in edgekube.apiserver.validation
     generation: bool = False  # metadata.generation counts changes of the desired state
     fields: tuple[str, ...] = ()  # selectable fields beyond metadata.name and metadata.namespace
+    versioned: bool = False  # an update must name the resourceVersion it replaces (AllowUnconditionalUpdate is false)
     volatile: bool = False  # lives in the store of events
     stored_as: tuple[str, str, str] | None = None  # (group, version, plural) of the storage resource
 
@@ -81,7 +82,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 # What a row adds to its names (edgekube.types.resources): `plural[.group[/version]] word...`. Words: `review` (create
-# only), `readonly`, `generation`, `volatile`, sub=, strategy=, val=, fields=, as=. A resource without a row is plain.
+# only), `readonly`, `generation`, `versioned`, `volatile`, sub=, strategy=, val=, fields=, as=. Without a row: plain.
 _BEHAVIOUR = """
 bindings review
 componentstatuses readonly
@@ -102,14 +103,14 @@ resourcequotas sub=status
 secrets strategy=secret val=secret fields=type
 serviceaccounts sub=token val=serviceaccount
 services sub=status strategy=service val=service fields=spec.clusterIP,spec.type
-mutatingadmissionpolicies.admissionregistration.k8s.io generation
-mutatingadmissionpolicybindings.admissionregistration.k8s.io generation
-mutatingwebhookconfigurations.admissionregistration.k8s.io generation
-validatingadmissionpolicies.admissionregistration.k8s.io generation sub=status
-validatingadmissionpolicybindings.admissionregistration.k8s.io generation
-validatingwebhookconfigurations.admissionregistration.k8s.io generation
-customresourcedefinitions.apiextensions.k8s.io generation sub=status
-apiservices.apiregistration.k8s.io sub=status
+mutatingadmissionpolicies.admissionregistration.k8s.io versioned generation
+mutatingadmissionpolicybindings.admissionregistration.k8s.io versioned generation
+mutatingwebhookconfigurations.admissionregistration.k8s.io versioned generation
+validatingadmissionpolicies.admissionregistration.k8s.io versioned generation sub=status
+validatingadmissionpolicybindings.admissionregistration.k8s.io versioned generation
+validatingwebhookconfigurations.admissionregistration.k8s.io versioned generation
+customresourcedefinitions.apiextensions.k8s.io versioned generation sub=status
+apiservices.apiregistration.k8s.io versioned sub=status
 daemonsets.apps generation sub=status val=daemonset
 deployments.apps generation sub=status,scale val=deployment
 replicasets.apps generation sub=status,scale val=replicaset fields=status.replicas
@@ -125,7 +126,7 @@ horizontalpodautoscalers.autoscaling/v2 sub=status
 cronjobs.batch generation sub=status val=cronjob
 jobs.batch generation sub=status strategy=job val=job fields=status.successful
 certificatesigningrequests.certificates.k8s.io sub=status,approval strategy=csr fields=spec.signerName
-leases.coordination.k8s.io strategy=createonupdate val=lease
+leases.coordination.k8s.io versioned strategy=createonupdate val=lease
 endpointslices.discovery.k8s.io generation val=endpointslice
 events.events.k8s.io volatile as=/v1/events fields=regarding.kind,regarding.namespace,regarding.name,regarding.uid,\
 regarding.apiVersion,regarding.resourceVersion,regarding.fieldPath,reason,reportingController,type
@@ -135,7 +136,7 @@ ingressclasses.networking.k8s.io generation
 ingresses.networking.k8s.io generation sub=status
 networkpolicies.networking.k8s.io generation
 servicecidrs.networking.k8s.io sub=status
-poddisruptionbudgets.policy generation sub=status
+poddisruptionbudgets.policy versioned generation sub=status
 clusterrolebindings.rbac.authorization.k8s.io val=rbac
 clusterroles.rbac.authorization.k8s.io val=rbac
 rolebindings.rbac.authorization.k8s.io val=rbac
@@ -144,8 +145,11 @@ deviceclasses.resource.k8s.io generation
 resourceclaims.resource.k8s.io sub=status
 resourceslices.resource.k8s.io generation fields=spec.driver,spec.nodeName
 priorityclasses.scheduling.k8s.io generation val=priorityclass
-csidrivers.storage.k8s.io generation
-volumeattachments.storage.k8s.io sub=status
+runtimeclasses.node.k8s.io versioned
+csidrivers.storage.k8s.io versioned generation
+csinodes.storage.k8s.io versioned
+csistoragecapacities.storage.k8s.io versioned
+volumeattachments.storage.k8s.io versioned sub=status
 """
 
 _STATUS_VERBS = ("get", "patch", "update")
@@ -203,6 +207,7 @@ def _parse() -> Iterator[Resource]:
             validation=options.get("val", ""),
             generation="generation" in words,
             fields=tuple(f for f in options.get("fields", "").split(",") if f),
+            versioned="versioned" in words,
             volatile="volatile" in words,
             stored_as=stored_as,
         )

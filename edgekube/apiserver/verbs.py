@@ -17,6 +17,7 @@ from edgekube.apiserver.selection import Selection, selection
 from edgekube.apiserver.views import convert_json, view_list, view_object, view_renderer
 from edgekube.apiserver.writer import DeleteChoice, Writer
 from edgekube.types import status
+from edgekube.types.fieldpath import Path, invalid
 from edgekube.types.meta_v1 import DeleteOptions, StatusDetails
 from edgekube.types.status import ApiError
 
@@ -107,10 +108,19 @@ class Verbs:
     async def replace(self, call: Call, obj: dict[str, Any]) -> Written:
         """PUT of a canonical object. Kinds that may be created by an update are."""
         encoded = codec.encode_json(obj)
+        res = storage_of(call.resource)
+
+        def put(old: dict[str, Any]) -> Any:
+            if res.versioned and not obj["metadata"].get("resourceVersion"):
+                path = Path("metadata", "resourceVersion")
+                unsaid = invalid(path, 0, "must be specified for an update")
+                raise status.invalid(res.group, res.plural, old["metadata"]["name"], [unsaid])
+            return codec.decode_json(encoded)
+
         try:
-            return await self._writer.update(call, lambda _old: codec.decode_json(encoded))
+            return await self._writer.update(call, put)
         except ApiError as error:
-            creates = storage_of(call.resource).behaviour.create_on_update and not call.subresource
+            creates = res.behaviour.create_on_update and not call.subresource
             if error.code != 404 or not creates or obj["metadata"].get("uid") or error.status.details is None:
                 raise
             if error.status.details.kind != call.resource.plural:

@@ -55,6 +55,19 @@ async def test_create_in_a_namespace_that_is_not_there(api: Api) -> None:
     assert caught.value.code == 404
 
 
+async def test_some_kinds_are_replaced_only_by_who_says_which_version(api: Api) -> None:
+    made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "x"}}
+    where = "default:coordination.k8s.io/v1/leases/x"
+    assert (await api("update", where, json.dumps(made).encode())).status == 201  # there was none
+    with pytest.raises(ApiError, match="must be specified for an update") as caught:
+        await api("update", where, json.dumps(made).encode())
+    assert caught.value.code == 422
+    made["metadata"]["resourceVersion"] = body(await api("get", where))["metadata"]["resourceVersion"]
+    assert (await api("update", where, json.dumps(made).encode())).status == 200
+    await api("create", "default:core/v1/configmaps", config_map())
+    assert (await api("update", "default:core/v1/configmaps/a", config_map(k="v"))).status == 200
+
+
 async def test_generate_name(api: Api) -> None:
     obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}}
     names = {
