@@ -7,14 +7,10 @@ fdatasync, as if there were no consensus around it.
 
 While the writer syncs, proposals and appends gather for its next round: that is the group commit. A leader's appends
 leave when they are proposed, before its own sync; answers that promise something durable leave after it.
-
-A round of the ticker that comes late counts as one tick: a member that was halted must not believe that the others were
-silent meanwhile. A leader that answers barriers from its lease is told of the time it lost, though.
 """
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
 from random import Random
 from typing import Final
 
@@ -24,13 +20,15 @@ import trio
 from edgekube.raft import confchange
 from edgekube.raft.application import Application, Log, Proposal, Settings
 from edgekube.raft.confchange import ConfChangeV2
-from edgekube.raft.config import Config, ReadOnlyOption
+from edgekube.raft.config import Config
+from edgekube.raft.corestorage import CoreStorage
 from edgekube.raft.errors import (
     ConfChangeError,
     ProposalDroppedError,
     RaftError,
     RaftProtocolError,
 )
+from edgekube.raft.logwriter import LogWriter
 from edgekube.raft.messages import (
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,
@@ -40,60 +38,20 @@ from edgekube.raft.messages import (
     ConfState,
     Entry,
     EntryType,
-    HardState,
     Message,
-    Snapshot,
     decode_message,
-    encode_message,
 )
+from edgekube.raft.proposals import BATCH_COUNT_MAX, ProposalQueue
 from edgekube.raft.rawnode import RawNode, Ready, SoftState, Statistics, Status
 from edgekube.raft.readonly import ReadState
-from edgekube.raft.roles import CANDIDATE, LEADER, PRE_CANDIDATE
+from edgekube.raft.roles import LEADER
+from edgekube.raft.snapshotsender import SnapshotSender
+from edgekube.raft.ticker import Ticker
 from edgekube.raft.transport import Transport
 from edgekube.raft.wal import LogFull
 
-BATCH_COUNT_MAX: Final = 256
-BATCH_SIZE_BYTES_MAX: Final = 1024 * 1024
 INBOX_COUNT_MAX: Final = 4096
 APPLY_COUNT_MAX: Final = 256  # entries applied before others get a turn
-FULL_RETRY_S: Final = 2.0
-_ENTRY_OVERHEAD_BYTES: Final = 64
-
-
-class _CoreStorage:
-    """What the core reads: the log, and snapshots of the application.
-
-    The first entry counts as compacted always: the first membership stands in no entry, so a member that joins has to
-    be sent a snapshot with it.
-    """
-
-    def __init__(self, log: Log, application: Application, conf_state: ConfState, commit: int) -> None:
-        self._log = log
-        self._application = application
-        self._conf_state = conf_state
-        self._commit = commit
-
-    def initial_state(self) -> tuple[HardState, ConfState]:
-        state, _ = self._log.initial_state()
-        if self._commit > state.commit:
-            state = HardState(state.term, state.vote, self._commit)
-        return state, self._conf_state
-
-    def entries(self, lo: int, hi: int, size_max: int) -> Sequence[Entry]:
-        return self._log.entries(lo, hi, size_max)
-
-    def term(self, index: int) -> int:
-        return self._log.term(index)
-
-    def last_index(self) -> int:
-        return self._log.last_index()
-
-    def first_index(self) -> int:
-        first = self._log.first_index()
-        return 2 if first == 1 and self._log.last_index() else first
-
-    def snapshot(self) -> Snapshot:
-        return self._application.snapshot(self._application.applied)
 
 
 class NodeStatistics(msgspec.Struct, frozen=True):
@@ -135,8 +93,7 @@ class RaftNode:
         self._application = application
         self._transport = transport
         self._note = note
-        commit = max(application.applied, _committed_alone(log, member))
-        storage = _CoreStorage(log, application, conf_state, commit)
+        storage = CoreStorage(member, log, application, conf_state)
         self._raw = RawNode(
             Config(
                 id=member,
@@ -160,25 +117,16 @@ class RaftNode:
             )
         )
         hard_state, _ = storage.initial_state()
-        self._durable = (hard_state.term, hard_state.vote)
-        self._commit = hard_state.commit  # what the log may say is committed
-        self._conf_state = conf_state
+        self._writer = LogWriter(log, application, hard_state)
+        self._ticker = Ticker(self._raw, settings, random, self._process)
+        self._sender = SnapshotSender(application, transport, self._snapshot_sent)
         self._inbox: deque[Message] = deque()
-        self._proposals: deque[Proposal] = deque()
-        self._writes: deque[Message] = deque()
+        self._proposals = ProposalQueue()
         self._applies: deque[Message] = deque()
-        self._snapshots: deque[Message] = deque()
-        self._writing = False
         self._unfinished = False
         self._core_lot = trio.lowlevel.ParkingLot()
         self._writer_lot = trio.lowlevel.ParkingLot()
-        self._ticker_lot = trio.lowlevel.ParkingLot()
-        self._sender_lot = trio.lowlevel.ParkingLot()
-        self._last_tick = trio.current_time()
-        self._random = random
-        self._patience = 0  # ticks until a candidate tries again
-        self._received = self._refused = self._proposed = self._batches = self._ticks = 0
-        self._snapshots_sent = self._snapshots_installed = 0
+        self._received = self._refused = self._proposed = self._batches = 0
 
     # -- what is known
 
@@ -201,11 +149,6 @@ class RaftNode:
     def is_alone(self) -> bool:
         """Whether this member leads a group of itself: nothing can happen but by its own doing."""
         return self._raw.raft.is_alone
-
-    @property
-    def conf_state(self) -> ConfState:
-        """The membership as of the last applied entry."""
-        return self._conf_state
 
     @property
     def commit(self) -> int:
@@ -245,9 +188,9 @@ class RaftNode:
             self._refused,
             self._proposed,
             self._batches,
-            self._ticks,
-            self._snapshots_sent,
-            self._snapshots_installed,
+            self._ticker.ticks,
+            self._sender.count,
+            self._writer.installed,
         )
 
     # -- what goes in
@@ -260,9 +203,7 @@ class RaftNode:
 
     def withdraw(self) -> list[Proposal]:
         """Take back what is not in the log yet, because the member ends."""
-        withdrawn = list(self._proposals)
-        self._proposals.clear()
-        return withdrawn
+        return self._proposals.withdraw()
 
     def campaign(self) -> None:
         """Stand for election now."""
@@ -271,8 +212,7 @@ class RaftNode:
 
     def read_index(self, context: bytes) -> None:
         """Ask for a read barrier; answered by `Application.barrier_passed`, or never. Raises `ProposalDroppedError`."""
-        if self._settings.read_only is ReadOnlyOption.LEASE_BASED:
-            self._age_lease()
+        self._ticker.age_lease()
         self._raw.read_index(context)
         self._wake_core()
 
@@ -348,8 +288,8 @@ class RaftNode:
             nursery.start_soon(self._transport.run, self)
             nursery.start_soon(self._run_core)
             nursery.start_soon(self._run_writer)
-            nursery.start_soon(self._run_ticker)
-            nursery.start_soon(self._run_snapshots, nursery)
+            nursery.start_soon(self._ticker.run)
+            nursery.start_soon(self._sender.run)
 
     async def _run_core(self) -> None:
         while True:
@@ -367,91 +307,31 @@ class RaftNode:
             self._process()
             await trio.lowlevel.checkpoint()
 
-    async def _run_ticker(self) -> None:
-        tick = self._settings.tick_s
-        while True:
-            if self.is_alone:
-                await self._ticker_lot.park()
-            self._last_tick = trio.current_time()
-            await trio.sleep(tick)
-            self._ticks += 1
-            self._age_lease()
-            self._raw.tick()
-            self._campaign_again()
-            self._process()
-
-    def _campaign_again(self) -> None:
-        """Stand again sooner than the core would by itself, at a random moment so that two do not keep colliding."""
-        if self._raw.raft.state not in (PRE_CANDIDATE, CANDIDATE):
-            self._patience = 0
-            return
-        if self._patience == 0:
-            ticks = self._settings.campaign_ticks
-            self._patience = 1 + ticks + self._random.randrange(ticks)
-        self._patience -= 1
-        if self._patience == 0:
-            self._raw.campaign()
-
-    def _age_lease(self) -> None:
-        """Count the ticks that were missed against the lease, though not against anybody's silence."""
-        missed = int((trio.current_time() - self._last_tick) / self._settings.tick_s) - 1
-        if missed > 0 and self._settings.read_only is ReadOnlyOption.LEASE_BASED and self.leads:
-            self._raw.raft.ticks += missed
-            self._last_tick += missed * self._settings.tick_s
-
     async def _run_writer(self) -> None:
+        writer = self._writer
         while True:
-            while not self._writes and not self._proposals:
+            while not writer and not self._proposals:
                 await self._writer_lot.park()
             if self._proposals:
                 await self._take_in()
-            if self._writes:
-                self._writing = True
-                try:
-                    await self._write(self._take_writes())
-                finally:
-                    self._writing = False
+            if writer:
+                for message in await writer.write():
+                    self._respond(message)
                 self._process()
 
-    async def _run_snapshots(self, nursery: trio.Nursery) -> None:
-        """Task: start the sending of each snapshot the core wants sent."""
-        while True:
-            while not self._snapshots:
-                await self._sender_lot.park()
-            nursery.start_soon(self._send_snapshot, self._snapshots.popleft())
-
-    async def _send_snapshot(self, message: Message) -> None:
-        assert message.snapshot is not None
-        failed = True
-        try:
-            async with aclosing(self._application.snapshot_chunks(message.snapshot)) as chunks:
-                await self._transport.send_snapshot(message.to, encode_message(message), chunks)
-            failed = False
-            self._snapshots_sent += 1
-        except RaftError as error:
-            self._tell(f"snapshot=failed to={message.to} index={message.snapshot.index} reason={error}")
-        self._raw.report_snapshot(message.to, failed=failed)
+    def _snapshot_sent(self, message: Message, failure: RaftError | None) -> None:
+        if failure is not None:
+            index = message.snapshot.index if message.snapshot is not None else 0
+            self._tell(f"snapshot=failed to={message.to} index={index} reason={failure}")
+        self._raw.report_snapshot(message.to, failed=failure is not None)
         self._wake_core()
 
     # -- proposing
 
     async def _take_in(self) -> None:
         """Propose what waits, as much as fits one batch."""
-        batch: list[Proposal] = []
-        size = 0
-        proposals, term = self._proposals, self.term
-        stale: list[Proposal] = []
-        while proposals and len(batch) < BATCH_COUNT_MAX:
-            proposal = proposals[0]
-            needed = len(proposal.data) + _ENTRY_OVERHEAD_BYTES
-            if batch and size + needed > BATCH_SIZE_BYTES_MAX:
-                break
-            proposals.popleft()
-            if proposal.required_term and proposal.required_term != term:
-                stale.append(proposal)
-                continue
-            size += needed
-            batch.append(proposal)
+        term = self.term
+        batch, size, stale = self._proposals.take(term)
         if stale:
             self._application.refused(stale, ProposalDroppedError())
         if not batch:
@@ -483,99 +363,13 @@ class RaftNode:
         self._process()
 
     async def _commit_alone(self, entries: Sequence[Entry]) -> None:
-        """Store and apply what nobody else has a say in. There is space for it."""
-        log = self._log
-        self._writing = True
-        try:
-            await log.sync(log.append(entries))
-        finally:
-            self._writing = False
-        if self._raw.stored_alone(entries):
-            self._commit = entries[-1].index
-            if self._application.may_apply:
-                self._application.apply(entries)
-                self._raw.applied_alone(entries)
+        """Store and apply what nobody else has a say in."""
+        await self._writer.write_alone(entries)
+        if self._raw.stored_alone(entries) and self._application.may_apply:
+            self._application.apply(entries)
+            self._raw.applied_alone(entries)
 
-    # -- writing
-
-    def _take_writes(self) -> list[Message]:
-        """What to make durable together: up to a snapshot, which goes alone, or to a bound on size."""
-        writes = self._writes
-        group = [writes.popleft()]
-        if group[0].snapshot is not None:
-            return group
-        size = _size(group[0])
-        while writes and writes[0].snapshot is None and (size := size + _size(writes[0])) <= BATCH_SIZE_BYTES_MAX:
-            group.append(writes.popleft())
-        return group
-
-    async def _write(self, group: Sequence[Message]) -> None:
-        """Make a group of MsgStorageAppend durable, then do what waits for it."""
-        log = self._log
-        ticket = 0
-        for message in group:
-            if message.snapshot is not None:
-                ticket = await self._install(message)
-            elif self._needs_write(message):
-                ticket = await self._append(message)
-            self._commit = max(self._commit, message.commit)
-        if ticket:
-            await log.sync(ticket)
-        for message in group:
-            self._respond(message)
-
-    async def _append(self, message: Message) -> int:
-        """Hand a message's entries and state to the log, whatever their size; only the last part is left unsynced."""
-        log, entries = self._log, message.entries
-        begin, size = 0, 0
-        for position, entry in enumerate(entries):
-            needed = len(entry.data) + _ENTRY_OVERHEAD_BYTES
-            if size and size + needed > BATCH_SIZE_BYTES_MAX:
-                await self._reserve(size)
-                await log.sync(log.append(entries[begin:position]))
-                begin, size = position, 0
-            size += needed
-        await self._reserve(size + 4 * _ENTRY_OVERHEAD_BYTES)
-        if message.term:
-            self._durable = (message.term, message.vote)
-        # The commit index is only a hint for the next start: it goes along with something else, but never ahead of the
-        # entries it is about, which may replace some that are only written now.
-        self._commit = max(self._commit, message.commit)
-        return log.append(entries[begin:] if begin else entries, HardState(*self._durable, self._commit))
-
-    async def _reserve(self, size: int) -> None:
-        """Wait until there is space. Meanwhile nothing is acknowledged, so the others go on without this member."""
-        stopped = False
-        while True:
-            try:
-                await self._log.reserve(size)
-            except LogFull as error:
-                stopped = True
-                self._application.writing_stopped(str(error))
-                await trio.sleep(FULL_RETRY_S)
-                continue
-            if stopped:
-                self._application.writing_stopped("")
-            return
-
-    async def _install(self, message: Message) -> int:
-        snapshot = message.snapshot
-        assert snapshot is not None
-        await self._application.install_snapshot(snapshot)
-        await self._reserve(4 * _ENTRY_OVERHEAD_BYTES)
-        if message.term:
-            self._durable = (message.term, message.vote)
-        self._commit = max(self._commit, snapshot.index)
-        state = HardState(*self._durable, self._commit)
-        self._conf_state = snapshot.conf_state
-        self._snapshots_installed += 1
-        return self._log.restore(snapshot.index, snapshot.term, snapshot.conf_state, state)
-
-    def _needs_write(self, message: Message) -> bool:
-        """Whether a message asks for something new to be durable; a commit index alone does not."""
-        if message.entries:
-            return True
-        return bool(message.term) and (message.term, message.vote) != self._durable
+    # -- doing what the core wants
 
     def _respond(self, message: Message) -> None:
         raw, own = self._raw, self.id
@@ -587,8 +381,6 @@ class RaftNode:
                 raw.step(response)
             except RaftProtocolError as error:
                 self._refuse(f"own answer type={response.type} reason={error}")
-
-    # -- doing what the core wants
 
     def _process(self) -> None:
         """Do everything that needs no waiting; after many applied entries the core task goes on with the rest."""
@@ -615,8 +407,7 @@ class RaftNode:
             to = message.to
             if to > 0:
                 if message.type == MSG_SNAP:
-                    self._snapshots.append(message)
-                    self._sender_lot.unpark()
+                    self._sender.send(message)
                 else:
                     self._transport.send(message)
             elif to == LOCAL_APPEND_THREAD:
@@ -627,17 +418,13 @@ class RaftNode:
             self._barrier_passed(read)
 
     def _storage_append(self, message: Message) -> None:
-        if message.snapshot is None and not self._writing and not self._writes and not self._needs_write(message):
-            self._commit = max(self._commit, message.commit)
+        if self._writer.offer(message):
+            self._writer_lot.unpark()
+        else:
             self._respond(message)
-            return
-        self._writes.append(message)
-        self._writer_lot.unpark()
 
     def _role_changed(self, soft_state: SoftState) -> None:
-        if soft_state.state is LEADER:
-            self._last_tick = trio.current_time()
-        self._ticker_lot.unpark()
+        self._ticker.role_changed()
         self._application.role_changed(soft_state.lead, soft_state.state is LEADER, self.term)
 
     def _barrier_passed(self, read: ReadState) -> None:
@@ -658,19 +445,18 @@ class RaftNode:
             self._application.apply(entries[begin:] if begin else entries)
 
     def _apply_membership(self, entry: Entry) -> None:
+        raw = self._raw
         change: ConfChangeV2 | None = None
+        conf_state = raw.raft.tracker.membership.conf_state()
         try:
             change = confchange.decode(entry).as_v2()
-            self._conf_state = self._raw.apply_conf_change(change)
-            # Who was alone has noted no commit index, and has to know from now on that this change is committed.
-            self._commit = max(self._commit, entry.index)
-            self._log.append((), HardState(*self._durable, self._commit))
-            self._log.append((), None, self._conf_state)
+            conf_state = raw.apply_conf_change(change)
+            self._writer.note_membership(entry.index, conf_state)
         except ConfChangeError as error:
             change = None
             self._tell(f"membership_change=without_effect index={entry.index} reason={error}")
-        self._application.apply_membership(entry, change, self._conf_state)
-        self._ticker_lot.unpark()
+        self._application.apply_membership(entry, change, conf_state)
+        self._ticker.membership_changed()
 
     def _refuse(self, text: str) -> None:
         self._refused += 1
@@ -679,18 +465,3 @@ class RaftNode:
     def _tell(self, text: str) -> None:
         if self._note is not None:
             self._note(f"member={self.id} term={self.term} {text}")
-
-
-def _size(message: Message) -> int:
-    return sum([len(entry.data) for entry in message.entries]) + _ENTRY_OVERHEAD_BYTES * len(message.entries)
-
-
-def _committed_alone(log: Log, member: int) -> int:
-    """How far the log is known to be committed without asking anybody.
-
-    What a lone voter has stored is committed. The log tells whether it still is alone: it holds the membership that was
-    applied last, ahead of every entry that was proposed under it. (The stored commit index lags behind.)
-    """
-    state, conf_state = log.initial_state()
-    alone = conf_state.voters == (member,) and not conf_state.voters_outgoing
-    return log.last_index() if alone else state.commit
