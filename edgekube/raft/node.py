@@ -387,7 +387,9 @@ class RaftNode:
         raw, applies = self._raw, self._applies
         applied = 0
         while True:
-            if applies and self._application.may_apply:
+            # A snapshot on its way in stands for all that waits: the core has its membership already, and the changes
+            # that led to it must not be made once more.
+            if applies and self._application.may_apply and not raw.raft.log.has_snapshot:
                 if applied >= APPLY_COUNT_MAX:
                     self._wake_core()
                     return

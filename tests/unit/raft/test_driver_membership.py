@@ -235,3 +235,32 @@ def test_learners_are_promoted_in_pairs() -> None:
     assert [plan(7, n, n) for n in range(3)] == [0, 0, 0]
     assert plan(1, 2, 1) == 0
     assert planned(ConfState((1, 2), (3,), voters_outgoing=(1,)), {3}) == ()
+
+
+async def test_a_snapshot_overtakes_membership_changes_that_wait(autojump_clock: trio.testing.MockClock) -> None:
+    """The core knows the snapshot's membership as soon as it has one: older changes must not be made to that."""
+    async with cluster(3, limits=SMALL) as group:
+        leader = await group.leader()
+        slow = group[follower_of(group, leader)]
+        held = slow._unflushed_size = 1 << 40  # so much waits for the database that nothing more is applied
+        await leader.add_learner(4)
+        await leader.remove(4)
+        await trio.sleep(1)
+        applied = slow._state.index
+        assert slow.node.commit >= applied + 2
+        group.network.cut([slow.member], [store.member for store in group.stores if store is not slow])
+        await leader.add_learner(4)
+        await fill(leader, 600, size=200)
+        group.network.heal()
+        with trio.fail_after(60):
+            for _ in range(30_000):
+                if slow.node.installs_snapshot:
+                    break
+                await trio.sleep(0.001)
+            assert slow.node.installs_snapshot
+            assert slow._state.index == applied
+            slow._unflushed_size -= held
+            slow.node.wake()
+            await slow.wait_applied(leader.revision)
+        assert slow.members.learners == (4,)
+        assert slow.node.status().membership.learners == {4}
