@@ -24,6 +24,7 @@ REMEMBERED = (
     r"edgekube\.client\.queue\.WorkQueue\._(delayed|due)(\[\])?",  # keys of deleted objects: their delays run out
     r"edgekube\.store\.history\..*",  # 8 MiB and five minutes
     r"edgekube\.store\.watch\._Channel\.events",  # the same
+    r"edgekube\.raft\.walindex\.LogIndex\._tail",  # the last entries of the log, by bytes
     r"edgekube\.store\.single\.SingleStore\._unflushed",  # until the next flush
     r"edgekube\.store\.state\.StateMachine\._recent.*",  # the same
     r"edgekube\.store\.volatile\..*",  # Events: 5,000, 6 MiB, an hour
