@@ -46,11 +46,9 @@ def keyed_items(node: Node, items: list[Any]) -> dict[str, Any] | None:
 
 
 def _is_leaf(node: Node, value: Any) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    if node.atomic or node.shape is Shape.SCALAR:
-        return True
-    return isinstance(value, list) and (node.shape is not Shape.LIST or node.list_type is ListType.ATOMIC)
+    if isinstance(value, dict):
+        return node.opaque
+    return not isinstance(value, list) or node.opaque or node.list_is_leaf
 
 
 def _child(node: Node, name: str) -> Node:

@@ -34,7 +34,10 @@ class ListType(IntEnum):
 class Node:
     """One field: its shape, its children and how it merges. Never changed after it is built."""
 
-    __slots__ = ("_cls", "_fields", "atomic", "elem", "keys", "list_type", "merge", "merge_key", "retain_keys", "shape")
+    __slots__ = (
+        "_cls", "_fields", "atomic", "elem", "keys", "list_is_leaf", "list_type", "merge", "merge_key", "opaque",
+        "retain_keys", "shape",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -52,6 +55,8 @@ class Node:
         self.shape = shape
         self.elem = elem
         self.atomic = atomic  # owned and replaced as one value by server-side apply
+        self.opaque = atomic or shape is Shape.SCALAR  # no path leads into its values
+        self.list_is_leaf = shape is not Shape.LIST or list_type is ListType.ATOMIC
         self.list_type = list_type
         self.keys = keys  # list_type MAP: the fields which together identify an element
         self.merge = merge  # strategic merge patch merges the list instead of replacing it

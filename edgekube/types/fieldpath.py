@@ -16,33 +16,44 @@ from edgekube.types.meta_v1.status import StatusCause
 SHOWN_MAX: Final = 8192  # characters of a bad value repeated back to the client
 
 
+class _Key(str):
+    """A step into a map."""
+
+    __slots__ = ()
+
+
+_new = object.__new__
+
+
 class Path:
     """A place in an object. Immutable; text is made when asked for, for validation mostly finds nothing."""
 
-    __slots__ = ("_parent", "_text")
+    __slots__ = ("_parent", "_step")
 
     def __init__(self, *names: str) -> None:
         self._parent: Path | None = None
-        self._text = ".".join(names)
+        self._step: str | int = ".".join(names)
 
     def __truediv__(self, step: str | int) -> "Path":
         """A child field by name, or a list element by number."""
-        return self._child(f"[{step}]" if isinstance(step, int) else f".{step}")
+        child = _new(Path)
+        child._parent = self
+        child._step = step
+        return child
 
     def key(self, key: str) -> "Path":
         """A map entry."""
-        return self._child(f"[{key}]")
-
-    def _child(self, text: str) -> "Path":
-        child = Path.__new__(Path)
-        child._parent, child._text = self, text
-        return child
+        return self / _Key(key)
 
     def __str__(self) -> str:
         parts: list[str] = []
         at: Path | None = self
         while at is not None:
-            parts.append(at._text)
+            step = at._step
+            if isinstance(step, int | _Key):
+                parts.append(f"[{step}]")
+            elif step:
+                parts.append(f".{step}")
             at = at._parent
         return "".join(reversed(parts)).removeprefix(".") or "<nil>"
 

@@ -4,8 +4,8 @@ qualified names, label values, generated names.
 Every check returns the list of what is wrong, empty when nothing is; the texts are those clients know.
 """
 
+import random
 import re
-import secrets
 from collections.abc import Callable
 from typing import Final
 
@@ -178,9 +178,9 @@ def path_segment(value: str) -> list[str]:
     return [f"may not contain '{char}'" for char in "/%" if char in value]
 
 
-def generate(base: str, random: Callable[[str], str] = secrets.choice) -> str:
-    """A name for `generateName`: the base, cut to fit a label, and five random characters."""
-    return base[:GENERATED_BASE_MAX] + "".join(random(SUFFIX_ALPHABET) for _ in range(SUFFIX_LENGTH))
+def generate(base: str, choice: Callable[[str], str] = random.choice) -> str:
+    """A name for `generateName`: the base, cut to fit a label, and five random characters. It is no secret."""
+    return base[:GENERATED_BASE_MAX] + "".join([choice(SUFFIX_ALPHABET) for _ in range(SUFFIX_LENGTH)])
 
 
 def safe_encode(text: str) -> str:

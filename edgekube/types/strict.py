@@ -31,7 +31,7 @@ def check(cls: type, data: bytes | memoryview) -> list[str]:
     Raises DecodeError when the bytes are no JSON.
     """
     try:
-        value = json.loads(bytes(data), object_pairs_hook=_object)
+        value = _read(str(data, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"the body is not valid JSON: {error}") from None
     return check_value(cls, value)
@@ -59,6 +59,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out = _Doubled(plain)
     out.doubled = tuple(dict.fromkeys(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
     return out
+
+
+_read: Final = json.JSONDecoder(object_pairs_hook=_object).decode
 
 
 def _doubles(value: dict[str, Any], path: str, found: Report) -> None:

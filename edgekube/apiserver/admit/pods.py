@@ -1,6 +1,5 @@
 """Pods on create: priority, service account and its token volume, default tolerations, host networking's ports."""
 
-import secrets
 from typing import Any
 
 import msgspec
@@ -9,7 +8,7 @@ from edgekube.apiserver.backend import Backend
 from edgekube.apiserver.call import Call
 from edgekube.apiserver.resources import Resource, lookup
 from edgekube.types import status
-from edgekube.types.names import SUFFIX_ALPHABET
+from edgekube.types.names import generate
 
 Obj = dict[str, Any]
 
@@ -130,7 +129,7 @@ def _mount_token(spec: Obj) -> None:
     if not volume:
         if not bare:
             return
-        volume = "kube-api-access-" + "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(5))
+        volume = generate("kube-api-access-")
         volumes.append({"name": volume, "projected": _projection()})
         spec["volumes"] = volumes
     for container in bare:

@@ -123,4 +123,4 @@ def test_generated_names_fit_a_label() -> None:
     name = names.generate("a" * 100)
     assert len(name) == names.LABEL_MAX
     assert set(name[-names.SUFFIX_LENGTH :]) <= set(names.SUFFIX_ALPHABET)
-    assert names.generate("web-", random=lambda alphabet: alphabet[0]) == "web-bbbbb"
+    assert names.generate("web-", choice=lambda alphabet: alphabet[0]) == "web-bbbbb"
