@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from bench import Options, row
-from bench.machine import cpu_seconds, pss_mib
+from bench.machine import cpu_seconds, memory_mib
 from bench.registry import ADMIN, pod
 from edgekube.apiserver.authn import Authenticator
 from edgekube.apiserver.catalog import served_versions
@@ -135,16 +135,16 @@ def requests(folder: Path, options: Options) -> None:
         ask(bare, "GET", "/")
         floor = measured(pid, gets, lambda _: ask(bare, "GET", "/"))
     row("the HTTP layer alone, plain TCP", floor, "ms CPU", note=f"{size} B")
-    row("GET, peer", one, "ms CPU", goal=0.15, beside=(PEER, PEERS["GET"]))
-    row("GET, floor", one, "ms CPU", beside=("the HTTP layer alone", floor))
-    row("LIST 1000", many, "ms CPU", goal=5, beside=(PEER, PEERS["LIST"]))
-    row("CREATE", creates, "ms CPU", goal=0.45, beside=(PEER, PEERS["CREATE"]))
+    row("GET over TLS", one, "ms CPU", goal=0.15, beside=(PEER, PEERS["GET"]))
+    row("GET over TLS", one, "ms CPU", beside=("the HTTP layer alone", floor))
+    row("LIST 1000 over TLS", many, "ms CPU", goal=5, beside=(PEER, PEERS["LIST"]))
+    row("CREATE over TLS", creates, "ms CPU", goal=0.45, beside=(PEER, PEERS["CREATE"]))
 
 
 def watchers(pid: int, port: int, tls: Any, revision: str, count: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 200)), hard))
-    before = pss_mib(pid)
+    before = memory_mib(pid)
     held = []
     for _ in range(count):
         stream = tls.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
@@ -152,7 +152,7 @@ def watchers(pid: int, port: int, tls: Any, revision: str, count: int) -> None:
         stream.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         stream.recv(4096)  # the head of the answer; nothing happens after that revision
         held.append(stream)
-    grown = pss_mib(pid) - before
+    grown = memory_mib(pid) - before
     row("1000 idle watchers over TLS", grown / count * 1000, "MiB", goal=50, note=f"measured with {count}")
     for stream in held:
         stream.close()

@@ -18,7 +18,7 @@ from socket import AF_UNIX, socket
 from typing import Any
 
 from bench import Options, row
-from bench.machine import cpu_seconds, loop_disk, mappings_mib, pss_mib, wake_ups
+from bench.machine import cpu_seconds, loop_disk, mappings_mib, memory_mib, wake_ups
 from edgekube import __version__
 from edgekube.testing.images import DEMO_REFERENCE, build_demo_image
 from edgekube.testing.livenode import PROGRAM, ROOT, LiveNode
@@ -76,12 +76,20 @@ def measure(label: str, program: Sequence[str], scratch: Path, settle: int, seco
                 time.sleep(seconds)
                 used, woken = cpu_seconds(node.pid) - used, wake_ups(node.pid) - woken
                 passed, written = time.monotonic() - began, disk.written() - written
-                bare = ("a bare interpreter", pss_mib(floor.pid))
-                row(f"{label}, memory with {PODS} pods", pss_mib(node.pid), "MiB PSS", goal=64, beside=bare)
+                bare = ("a bare interpreter", memory_mib(floor.pid))
+                alone = f"{memory_mib(node.pid, 'Rss'):.1f} with nobody to share a page with"
+                row(
+                    f"{label}, memory with {PODS} pods",
+                    memory_mib(node.pid),
+                    "MiB PSS",
+                    goal=64,
+                    beside=bare,
+                    note=alone,
+                )
                 mapped = ", ".join(f"{name} {mib:.1f}" for name, mib in mappings_mib(node.pid, 8))
                 print(f"    of that {mapped}")
                 shims = [pid for pid in node.processes() if b"shim" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-                row(f"{label}, shims", sum(map(pss_mib, shims)), "MiB PSS", note=f"{len(shims)} of them")
+                row(f"{label}, shims", sum(map(memory_mib, shims)), "MiB PSS", note=f"{len(shims)} of them")
                 row(f"{label}, CPU over {passed:.0f} s", 100 * used / passed, "% of a core", goal=0.3)
                 row(f"{label}, wake-ups", woken / passed, "a second")
                 row(f"{label}, device bytes over {passed:.0f} s", written, "B", goal=0)

@@ -32,10 +32,10 @@ def machine_cpu_seconds() -> float:
     return sum(int(value) for index, value in enumerate(fields) if index not in (3, 4)) / os.sysconf("SC_CLK_TCK")
 
 
-def pss_mib(pid: int) -> float:
-    """Private pages, and shared ones divided by those who share them."""
+def memory_mib(pid: int, key: str = "Pss") -> float:
+    """Private pages, and shared ones divided by those who share them. `key` "Rss": as if nobody shared any."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) / 1024
 
 
 def mappings_mib(pid: int, count: int) -> list[tuple[str, float]]:

@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from bench import Options, row
-from bench.machine import machine_cpu_seconds, pss_mib
+from bench.machine import machine_cpu_seconds, memory_mib
 from edgekube.runtime.api import ContainerSpec, Image, ImageConfig, SandboxSpec
 from edgekube.runtime.engine import Engine
 
@@ -170,7 +170,7 @@ async def measure_many(bench: Bench, many: int) -> None:
     sizes = []
     for status in bench.engine.containers():
         state = Path(bench.engine.paths.container(status.spec.id), "state.json").read_bytes()
-        sizes.append(pss_mib(msgspec.json.decode(state)["shim_pid"]))
+        sizes.append(memory_mib(msgspec.json.decode(state)["shim_pid"]))
     row("a shim", statistics.mean(sizes) * 1024, "kB PSS")
 
 
