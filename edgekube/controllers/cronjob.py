@@ -92,7 +92,8 @@ class CronJobController:
             hint = "Set or decrease .spec.startingDeadlineSeconds or check clock skew"
             words = f"too many missed start times: {missed}. {hint}"
             self._context.events.event(cron, "Warning", "TooManyMissedTimes", words)
-        if spec.startingDeadlineSeconds is not None and at + timedelta(seconds=spec.startingDeadlineSeconds) < now:
+        deadline = spec.startingDeadlineSeconds
+        if deadline is not None and at < now - timedelta(seconds=min(deadline, DEADLINE_SECONDS_MAX)):
             words = f"Missed scheduled time to start a job: {at.strftime('%a, %d %b %Y %H:%M:%S %z')}"
             self._context.events.event(cron, "Warning", "MissSchedule", words)
             return msgspec.structs.replace(status, lastScheduleTime=format_time(at))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from edgekube.runtime.sandbox import sysctl_is_the_pods
 from edgekube.types.core_v1 import Node, Pod
 from edgekube.types.placement import NO_EXECUTE, node_fits_affinity, untolerated
 from edgekube.types.pod_resources import NANO, host_ports, pod_totals
@@ -44,6 +45,8 @@ def admit(pod: Pod, node: Node, others: Iterable[Pod]) -> Refusal | None:
         return short
     if pod.spec.os is not None and pod.spec.os.name not in ("", "linux"):
         return _refused("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
+    if (name := forbidden_sysctl(pod)) is not None:
+        return _refused("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
     if not node_fits_affinity(pod, node):
         return _refused(
             "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
@@ -55,6 +58,15 @@ def admit(pod: Pod, node: Node, others: Iterable[Pod]) -> Refusal | None:
     if (taken := port_conflict(pod, neighbours)) is not None:
         words = f"node(s) didn't have free ports for the requested pod ports ({taken})"
         return _refused("NodePorts", f"Predicate NodePorts failed: {words}")
+    return None
+
+
+def forbidden_sysctl(pod: Pod) -> str | None:
+    """The first that would change more than the pod. What its own namespaces hold is allowed, the unsafe ones too."""
+    context = pod.spec.securityContext
+    for sysctl in context.sysctls if context is not None else ():
+        if not sysctl_is_the_pods(sysctl.name, own_network=not pod.spec.hostNetwork, own_ipc=not pod.spec.hostIPC):
+            return sysctl.name
     return None
 
 

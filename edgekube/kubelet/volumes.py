@@ -159,8 +159,8 @@ class PodVolumes:
         The pod can change its volume at any time, so the checked path must be the mounted one: it is opened below the
         root by openat2 and bound through /proc/self/fd (CVE-2021-25741).
         """
-        if os.path.isabs(below) or ".." in Path(below).parts:
-            raise ConfigError(f'subPath "{below}" must be relative and must not contain ".."')
+        if os.path.isabs(below) or ".." in Path(below).parts or "\0" in below:
+            raise ConfigError(f'subPath {below!r} must be relative and must not contain ".." or NUL')
         pin = self._run / "subpaths" / f"{container}-{index}"
         root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -235,6 +235,8 @@ def unmount_below(base: Path) -> None:
 
 def check_host_path(source: HostPathVolumeSource) -> None:
     """Check, and for the OrCreate types make, a host path (HostPathType)."""
+    if "\0" in source.path:
+        raise ConfigError(f"hostPath {source.path!r} contains a NUL character")
     path = Path(source.path)
     match source.type:
         case "DirectoryOrCreate":

@@ -1,5 +1,6 @@
 """The one place that knows the extension's dynamic names."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,12 @@ def check(result: int, *paths: str | None) -> int:
 
 
 def text(value: str | None) -> Any:
-    """A C string, or NULL."""
-    return ffi.NULL if value is None else os.fsencode(value)
+    """A C string, or NULL. Raises OSError for one that C would read to its first NUL only."""
+    if value is None:
+        return ffi.NULL
+    if "\0" in value:
+        raise OSError(errno.EINVAL, "a NUL character in a path", value)
+    return os.fsencode(value)
 
 
 def strings(values: list[str] | tuple[str, ...], *, terminated: bool) -> tuple[Any, list[Any]]:

@@ -40,19 +40,27 @@ def mount_private_tmpfs(folder: str) -> None:
         os.mkdir(f"{folder}/{name}", 0o711)
 
 
+def sysctl_parts(name: str) -> list[str]:
+    """The path of a sysctl below /proc/sys; both spellings of sysctl(8), `a.b` and `a/b`, are read."""
+    dotted = name.replace("/", ".") if "/" in name and "." not in name.split("/", 1)[0] else name
+    return dotted.split(".")
+
+
+def sysctl_is_the_pods(name: str, *, own_network: bool, own_ipc: bool) -> bool:
+    """Whether a namespace of the pod's own holds the sysctl."""
+    dotted = ".".join(sysctl_parts(name))
+    return own_network if dotted.startswith("net.") else own_ipc and dotted.startswith(_IPC_SYSCTLS)
+
+
 def sysctl_files(spec: SandboxSpec) -> dict[str, str]:
     """Files below /proc/sys for the pod's sysctls. Raises RuntimeFailure for one that is not the pod's to set."""
     files = {}
     for name, value in spec.sysctls.items():
-        dotted = name.replace("/", ".") if "/" in name and "." not in name.split("/", 1)[0] else name
-        parts = dotted.split(".")
+        parts = sysctl_parts(name)
         if any(part in ("", "..") or "/" in part for part in parts):
             raise RuntimeFailure("CreatePodSandboxError", f"malformed sysctl name {name!r}")
-        if dotted.startswith("net."):
-            allowed = spec.network is NamespaceMode.POD
-        else:
-            allowed = dotted.startswith(_IPC_SYSCTLS) and spec.ipc is NamespaceMode.POD
-        if not allowed:
+        own_network, own_ipc = spec.network is NamespaceMode.POD, spec.ipc is NamespaceMode.POD
+        if not sysctl_is_the_pods(name, own_network=own_network, own_ipc=own_ipc):
             raise RuntimeFailure(
                 "CreatePodSandboxError",
                 f"sysctl {name!r} is not namespaced, or the pod uses the node's namespace: it cannot be set for a pod",

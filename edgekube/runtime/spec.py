@@ -181,9 +181,9 @@ def _process(spec: ContainerSpec, identity: Identity, granted: frozenset[str], m
         raise _failure(f"working directory {spec.cwd!r} is not absolute")
     if sum(len(entry) for entry in spec.env) > ENV_BYTES_MAX:
         raise _failure(f"the environment is larger than {ENV_BYTES_MAX} bytes")
-    for entry in (*spec.args, *spec.env):
+    for entry in (*spec.args, *spec.env, spec.cwd):
         if "\0" in entry:
-            raise _failure("a NUL character in the command or environment")
+            raise _failure("a NUL character in the command, environment or working directory")
     env = list(spec.env)
     if not any(entry.startswith("PATH=") for entry in env):
         env.insert(0, DEFAULT_PATH)
@@ -242,6 +242,8 @@ def _normal(path: str) -> str:
 def _mount_entry(mount: Mount) -> dict[str, Any]:
     if not mount.target.startswith("/") or ".." in mount.target.split("/"):
         raise _failure(f"mount target {mount.target!r} must be absolute and without `..`")
+    if "\0" in mount.target + mount.source:
+        raise _failure(f"a NUL character in the mount of {mount.source!r} at {mount.target!r}")
     access = "ro" if mount.readonly else "rw"
     if mount.type == "bind":
         propagation = PROPAGATIONS.get(mount.propagation)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds()
+_LAST: Final = (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - _EPOCH).total_seconds()
 _PATTERN: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
@@ -54,5 +56,7 @@ def format_micro_time(instant: float | datetime) -> str:
 
 def _utc(instant: float | datetime) -> datetime:
     """Without a zone, so that isoformat writes none. (strftime would not pad years before 1000.)"""
-    aware = instant.astimezone(UTC) if isinstance(instant, datetime) else _EPOCH + timedelta(seconds=instant)
-    return aware.replace(tzinfo=None)
+    if isinstance(instant, datetime):
+        return instant.astimezone(UTC).replace(tzinfo=None)
+    bounded = max(_FIRST, min(instant, _LAST))  # an instant may be a date plus any number of seconds a user asks for
+    return (_EPOCH + timedelta(seconds=bounded)).replace(tzinfo=None)

@@ -100,6 +100,10 @@ TOLERATES = {"tolerations": [{"key": "gone", "operator": "Exists"}]}
 PORT = {"ports": [{"containerPort": 80, "hostPort": 80}]}
 
 
+def sysctl(name: str) -> dict[str, Any]:
+    return {"securityContext": {"sysctls": [{"name": name, "value": "1"}]}, **TOLERATES}
+
+
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
@@ -113,6 +117,11 @@ PORT = {"ports": [{"containerPort": 80, "hostPort": 80}]}
         (pod({"ports": [{"containerPort": 80, "hostPort": 80, "protocol": "UDP"}]}, **TOLERATES), ""),
         (pod({"ports": [{"containerPort": 80, "hostPort": 81}]}, **TOLERATES), ""),
         (pod({}, os={"name": "windows"}, **TOLERATES), "PodOSNotSupported"),
+        (pod({}, **sysctl("kernel.panic")), "SysctlForbidden"),
+        (pod({}, **sysctl("net.ipv4.ip_forward")), ""),
+        (pod({}, **sysctl("net/ipv4/ip_forward"), hostNetwork=True), "SysctlForbidden"),
+        (pod({}, **sysctl("kernel.shm_rmid_forced")), ""),
+        (pod({}, **sysctl("kernel.shm_rmid_forced"), hostIPC=True), "SysctlForbidden"),
     ],
 )
 def test_admission(wanted: Pod, reason: str) -> None:

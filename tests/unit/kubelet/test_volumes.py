@@ -208,10 +208,16 @@ def test_sub_path_folders_stay_inside(tmp_path: Path) -> None:
     assert not Path("/tmp/ek-escaped").exists()
 
 
-def test_sub_paths_with_dots_are_refused(tmp_path: Path) -> None:
+def test_a_host_path_with_a_nul_is_refused() -> None:
+    with pytest.raises(ConfigError, match="NUL"):
+        check_host_path(HostPathVolumeSource(path="/tmp\0/x"))
+
+
+@pytest.mark.parametrize("below", ["../x", "a/../x", "/x", "a\0b"])
+def test_sub_paths_with_dots_are_refused(tmp_path: Path, below: str) -> None:
     pod = pod_of(
         volumes=[{"name": "v", "emptyDir": {}}],
-        containers=[{"name": "main", "volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": "../x"}]}],
+        containers=[{"name": "main", "volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": below}]}],
     )
     volumes = PodVolumes(pod, data_dir=tmp_path, run_dir=tmp_path)
     with pytest.raises(ConfigError, match="must be relative"):

@@ -124,6 +124,9 @@ def test_mounts_come_parents_first_and_the_pods_win() -> None:
     [
         {"mounts": (Mount(target="relative"),)},
         {"mounts": (Mount(target="/a/../b"),)},
+        {"mounts": (Mount(target="/a\0b"),)},
+        {"mounts": (Mount(target="/a", source="/b\0c"),)},
+        {"cwd": "/a\0b"},
         {"mounts": (Mount(target="/a", source="/b", propagation="odd"),)},
         {"cwd": "relative"},
         {"args": ()},

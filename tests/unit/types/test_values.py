@@ -18,6 +18,12 @@ def test_times_round_trip(seconds: int) -> None:
     assert time.parse_time(time.format_time(seconds)) == seconds
 
 
+def test_times_end_with_the_year_9999() -> None:
+    assert time.format_time(2**63) == "9999-12-31T23:59:59Z"
+    assert time.format_micro_time(1e300) == "9999-12-31T23:59:59.000000Z"
+    assert time.format_time(-(2**63)) == "0001-01-01T00:00:00Z"
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
