@@ -31,7 +31,7 @@ from edgekube.http.messages import Response
 from edgekube.http.server import HttpServer, Request
 from edgekube.pki.authority import client_context, ensure_pki, server_context
 from edgekube.pki.model import PkiPaths
-from edgekube.store.replicated import open_store
+from edgekube.store.opening import open_store
 from edgekube.store.volatile import open_volatile
 from edgekube.types.core_v1 import ServiceAccount
 from edgekube.types.meta_v1 import ObjectMeta

@@ -16,7 +16,8 @@ import trio
 from edgekube.raft.stream import StreamTransport
 from edgekube.store.api import Put, StoreError
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore, open_replicated
+from edgekube.store.opening import open_replicated
+from edgekube.store.replicated import ReplicatedStore
 
 # Flushed a few times more often than a node's store is, so that the flush falls into what is measured.
 LIMITS = Limits(history_age_kept=5.0)

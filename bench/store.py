@@ -15,7 +15,8 @@ from bench import Options, row
 from bench.machine import Disk, loop_disk, own_cpu_seconds
 from edgekube.store.api import Put
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore, open_store
+from edgekube.store.opening import open_store
+from edgekube.store.replicated import ReplicatedStore
 from edgekube.testing.store import FakeStore
 
 VALUE = bytes(1000)

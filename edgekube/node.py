@@ -57,7 +57,7 @@ from edgekube.runtime.images.service import Images
 from edgekube.scheduler import role as scheduler
 from edgekube.store.api import StoreError
 from edgekube.store.backup import finish_restore, stream
-from edgekube.store.replicated import open_store
+from edgekube.store.opening import open_store
 from edgekube.store.volatile import open_volatile
 from edgekube.types.status import not_found
 

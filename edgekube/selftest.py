@@ -33,7 +33,7 @@ from edgekube.native.program import frozen, self_argv
 from edgekube.node import GIT_VERSION
 from edgekube.pki.authority import ensure_pki
 from edgekube.runtime.seccomp import DATA_PATH
-from edgekube.store.replicated import open_store
+from edgekube.store.opening import open_store
 from edgekube.store.volatile import open_volatile
 
 #: What the node process must not hold: helpers have it, or nobody.

@@ -1,9 +1,10 @@
 """How one member behaves: every setting with what it does and when to change it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
+
+from msgspec import Struct
 
 from edgekube.raft.errors import ConfigError
 from edgekube.raft.messages import NO_LIMIT, NO_MEMBER
@@ -17,8 +18,7 @@ class ReadOnlyOption(Enum):
     LEASE_BASED = "lease-based"
 
 
-@dataclass(slots=True, kw_only=True)
-class Config:
+class Config(Struct, kw_only=True):
     """The settings of one member. `validate` fills in the defaults that depend on others."""
 
     id: int
@@ -103,7 +103,7 @@ class Config:
     """Whether a leader that applies its own removal, or becomes a learner, turns follower at once. Off, it goes on
     leading the others, to which it no longer belongs, until somebody else campaigns."""
 
-    note: Callable[[str], None] | None = field(default=None, repr=False)
+    note: Callable[[str], None] | None = None
     """Called with one line for each fact that an operator may want in a log: elections, membership, snapshots,
     refused messages. Never on the path of an ordinary proposal, so an idle or a busy member in order is silent."""
 

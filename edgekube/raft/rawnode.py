@@ -19,7 +19,6 @@ returns entries; store them, report them with `stored_alone`, apply them, and re
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -83,8 +82,7 @@ class Ready(Struct, eq=False, gc=False, frozen=True):
     must_sync: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """A member as it is now. `progress` is a copy, and empty unless it leads."""
 
     id: int
@@ -97,8 +95,7 @@ class Status:
     lead_transferee: int
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Struct, frozen=True):
     """Counts for a metrics page. Sizes are in bytes of application data."""
 
     term: int

@@ -12,8 +12,9 @@ exist.
 import struct
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from edgekube.raft.messages import Message
 
@@ -21,16 +22,14 @@ from edgekube.raft.messages import Message
 _CONTEXT: Final = struct.Struct(">QQ")
 
 
-@dataclass(frozen=True, slots=True)
-class ReadState:
+class ReadState(Struct, frozen=True):
     """A confirmed barrier: once `index` is applied, reads of the local state satisfy whoever asked with `context`."""
 
     index: int
     context: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PendingRead:
+class PendingRead(Struct, frozen=True):
     """A barrier on its way: its number, the commit index when it was asked for, and who asked."""
 
     number: int

@@ -1,7 +1,8 @@
 """The membership a member works under, and the leader's view of everybody in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from edgekube.raft import quorum
 from edgekube.raft.messages import ConfState
@@ -13,8 +14,7 @@ def _ids(members: frozenset[int]) -> str:
     return f"({' '.join(map(str, sorted(members)))})"
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(Struct, frozen=True):
     """Who votes and who learns (section 6 of the paper, and section 4 of Ongaro's thesis).
 
     `outgoing` is the second half of a joint membership and empty otherwise. `learners_next` are outgoing voters that
@@ -22,10 +22,10 @@ class Membership:
     leaves the joint membership by itself as soon as it is applied.
     """
 
-    voters: frozenset[int] = field(default_factory=frozenset)
-    outgoing: frozenset[int] = field(default_factory=frozenset)
-    learners: frozenset[int] = field(default_factory=frozenset)
-    learners_next: frozenset[int] = field(default_factory=frozenset)
+    voters: frozenset[int] = frozenset()
+    outgoing: frozenset[int] = frozenset()
+    learners: frozenset[int] = frozenset()
+    learners_next: frozenset[int] = frozenset()
     auto_leave: bool = False
 
     @property

@@ -296,7 +296,7 @@ class KeptState(LocalReads):
         async with self._disk_lock:
             await self._disk.commit((), self._meta_at(self._disk.meta.position))
 
-    async def _install_state(self, incoming: IncomingState, meta: Meta, switched: Callable[[], None]) -> None:
+    async def install_state(self, incoming: IncomingState, meta: Meta, switched: Callable[[], None]) -> None:
         """Replace the whole state. Watches are cut off with `Compacted`."""
 
         def switch() -> None:

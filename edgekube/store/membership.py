@@ -1,13 +1,18 @@
 """Who belongs to a group, and which learners should get a vote."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Final
 
 import msgspec
 
 from edgekube.raft.messages import ConfState
+from edgekube.store.api import StoreError
 
 VOTERS_MAX: Final = 7  # more cost every write and survive no failure that is likely
+
+
+class MembershipRefused(StoreError):
+    """The membership cannot be changed so, or not now."""
 
 
 class Members(msgspec.Struct, frozen=True, gc=False):
@@ -17,6 +22,34 @@ class Members(msgspec.Struct, frozen=True, gc=False):
     learners: tuple[int, ...]
     changing: bool
     addresses: dict[int, bytes]
+
+    @classmethod
+    def of(cls, conf_state: ConfState, addresses: Mapping[int, bytes]) -> "Members":
+        """The same as Raft puts it."""
+        return cls(
+            voters=tuple(sorted({*conf_state.voters, *conf_state.voters_outgoing})),
+            learners=tuple(sorted({*conf_state.learners, *conf_state.learners_next})),
+            changing=bool(conf_state.voters_outgoing),
+            addresses=dict(addresses),
+        )
+
+
+def members_of(conf_state: ConfState) -> set[int]:
+    """Everybody in a membership, in whichever role."""
+    return {*conf_state.voters, *conf_state.learners, *conf_state.voters_outgoing, *conf_state.learners_next}
+
+
+def encode_addresses(addresses: Mapping[int, bytes]) -> bytes:
+    """What a change of the membership carries beside it: where those are found whom it brings."""
+    return msgspec.msgpack.encode(addresses) if addresses else b""
+
+
+def decode_addresses(context: bytes) -> dict[int, bytes]:
+    """The addresses in a change; none in one that was made by something else."""
+    try:
+        return msgspec.msgpack.decode(context, type=dict[int, bytes]) if context else {}
+    except msgspec.MsgspecError:
+        return {}
 
 
 def planned(conf_state: ConfState, caught_up: Set[int]) -> tuple[int, ...]:

@@ -15,8 +15,7 @@ import trio
 
 from edgekube.raft.messages import ConfState, Message
 from edgekube.store.api import NotLeader, Put, StoreError
-from edgekube.store.membership import Members
-from edgekube.store.replicated import MembershipRefused
+from edgekube.store.membership import Members, MembershipRefused
 from edgekube.testing import sim_rot
 from edgekube.testing.linearizability import Operation, Undecided, check
 from edgekube.testing.raftnet import MemoryNetwork

@@ -21,7 +21,8 @@ from edgekube.raft.wal import LogCorrupt, LogFull, Wal
 from edgekube.store.api import KeyValue, ReadOnly, StoreError
 from edgekube.store.disk import StoreCorrupt, StoreFailed
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore, first_meta, run_replicated
+from edgekube.store.opening import first_meta, run_replicated
+from edgekube.store.replicated import ReplicatedStore
 from edgekube.testing.raftnet import MemoryNetwork, MemoryTransport
 from edgekube.testing.sim_database import SimDatabase
 from edgekube.testing.sim_files import SimDisk

@@ -19,7 +19,8 @@ import trio
 from edgekube.raft.stream import StreamTransport
 from edgekube.store.api import Delete, Guard, KeyValue, NotLeader, Put, StoreError
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore, open_replicated
+from edgekube.store.opening import open_replicated
+from edgekube.store.replicated import ReplicatedStore
 
 LIMITS = Limits(
     segment_size=64 * 1024, history_size_max=100_000, history_count_max=200, segments_max=3, segments_kept_max=6

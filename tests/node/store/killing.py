@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 import workload
 
-from edgekube.store.replicated import open_store
+from edgekube.store.opening import open_store
 
 WRITERS = 4
 

@@ -10,7 +10,8 @@ import pytest
 
 from edgekube.store.api import Put, ReadOnly
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore, open_store
+from edgekube.store.opening import open_store
+from edgekube.store.replicated import ReplicatedStore
 
 pytestmark = pytest.mark.root
 

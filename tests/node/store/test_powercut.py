@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from edgekube.store.api import KeyValue, Op, Put, StoreError
-from edgekube.store.replicated import open_store
+from edgekube.store.opening import open_store
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

@@ -13,7 +13,7 @@ import trio
 
 from edgekube.store.api import Delete, Guard, Op, Put, Store
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import open_store
+from edgekube.store.opening import open_store
 
 LIMITS = Limits(segment_size=8192, history_size_max=12_000, history_count_max=24, segments_max=4)
 

@@ -9,7 +9,8 @@ import trio
 from edgekube.raft.application import Settings
 from edgekube.raft.messages import ConfState
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore, first_meta, run_replicated
+from edgekube.store.opening import first_meta, run_replicated
+from edgekube.store.replicated import ReplicatedStore
 from edgekube.testing.memorydisk import MemoryDisk, MemoryLog
 from edgekube.testing.raftnet import MemoryNetwork, Route
 

@@ -5,8 +5,8 @@ import trio
 
 from edgekube.raft.messages import ConfState
 from edgekube.store.api import Compacted, NotLeader, Put
-from edgekube.store.membership import planned
-from edgekube.store.replicated import MembershipRefused, ReplicatedStore
+from edgekube.store.membership import MembershipRefused, planned
+from edgekube.store.replicated import ReplicatedStore
 from edgekube.store.writes import OutcomeUnknown
 from tests.unit.raft.cluster import SMALL, Cluster, cluster
 

@@ -9,7 +9,8 @@ from edgekube.store import backup as module
 from edgekube.store.api import Compacted, Delete, Guard, Put, Store, StoreError
 from edgekube.store.backup import REVISION_BUMP, BackupDamaged, finish_restore, restore, stream, verify
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore, open_store
+from edgekube.store.opening import open_store
+from edgekube.store.replicated import ReplicatedStore
 
 SMALL = Limits(segment_size=16384, history_size_max=20_000, history_count_max=50)
 KEYS = {"pki/ca.crt": b"certificate", "pki/ca.key": bytes(3000), "token": b""}

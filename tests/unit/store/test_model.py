@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgekube.store.api import Delete, Guard, GuardKind, Put
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import open_store
+from edgekube.store.opening import open_store
 from edgekube.testing.store import FakeStore
 from edgekube.testing.storecheck import Checker, Model
 

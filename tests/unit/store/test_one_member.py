@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -23,7 +25,8 @@ from edgekube.store.api import (
 from edgekube.store.command import encode
 from edgekube.store.disk import Disk, Meta, StoreCorrupt, StoreFailed
 from edgekube.store.limits import Limits
-from edgekube.store.replicated import ReplicatedStore, open_store
+from edgekube.store.opening import open_store
+from edgekube.store.replicated import ReplicatedStore
 from edgekube.store.state import Position
 
 SMALL = Limits(segment_size=16384, history_size_max=20_000, history_count_max=50)
@@ -254,3 +257,28 @@ async def test_files_of_an_earlier_version_are_read(tmp_path: Path) -> None:
             assert store.conf_state == conf_state
             assert store.count(b"/k/", b"/k0") == 5
             await fill(store, 5)
+
+
+LOADS = """
+import sys, pathlib, trio
+from edgekube.store.api import Put
+from edgekube.store.opening import open_store
+
+async def main(folder):
+    async with open_store(folder, folder / "run") as store:
+        await store.txn([], [Put(b"/a", b"")])
+        await store.txn([], [])
+        await store.read_barrier()
+        assert store.members.voters == (1,)
+        store.statistics()
+
+trio.run(main, pathlib.Path(sys.argv[1]))
+print(*sorted(name for name in sys.modules if name.startswith("edgekube.store")))
+"""
+
+
+def test_what_is_for_several_members_is_not_even_loaded(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LOADS, str(tmp_path)], capture_output=True, text=True, check=True)
+    loaded = {name.rpartition(".")[2] for name in done.stdout.split()}
+    assert {"replicated", "opening", "writes"} <= loaded
+    assert not loaded & {"peers", "forwarding", "barriers", "comparing", "snapshots", "transfer", "changes", "requests"}
