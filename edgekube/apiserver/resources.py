@@ -133,10 +133,10 @@ regarding.apiVersion,regarding.resourceVersion,regarding.fieldPath,reason,report
 flowschemas.flowcontrol.apiserver.k8s.io generation sub=status
 prioritylevelconfigurations.flowcontrol.apiserver.k8s.io generation sub=status
 ingressclasses.networking.k8s.io generation
-ingresses.networking.k8s.io generation sub=status
-networkpolicies.networking.k8s.io generation
+ingresses.networking.k8s.io generation sub=status val=ingress
+networkpolicies.networking.k8s.io generation val=networkpolicy
 servicecidrs.networking.k8s.io sub=status
-poddisruptionbudgets.policy versioned generation sub=status
+poddisruptionbudgets.policy versioned generation sub=status val=poddisruptionbudget
 clusterrolebindings.rbac.authorization.k8s.io val=rbac
 clusterroles.rbac.authorization.k8s.io val=rbac
 rolebindings.rbac.authorization.k8s.io val=rbac

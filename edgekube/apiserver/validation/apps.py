@@ -21,16 +21,12 @@ def selector_and_template(spec: Any, *, restart: tuple[str, ...] = ("Always",)) 
     if selector is None:
         errors.append(required(at))
     else:
-        errors += label_selector(selector, at)
+        wrong = label_selector(selector, at)
+        errors += wrong
         if not selector.matchLabels and not selector.matchExpressions:
             errors.append(invalid(at, selector, "empty selector is invalid for deployment"))
-        else:
-            try:
-                chosen = selectors.from_label_selector(selector)
-            except selectors.SelectorError as error:
-                errors.append(invalid(at, selector, f"invalid label selector: {error}"))
-            else:
-                errors += matches(chosen, spec.template)
+        elif not wrong:
+            errors += matches(selectors.from_label_selector(selector), spec.template)
     return errors + pod_template(spec.template, restart=restart)
 
 

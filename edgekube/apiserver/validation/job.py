@@ -25,9 +25,10 @@ def validate(new: Any, old: Any | None, subresource: str) -> Sequence[FieldError
         if spec.selector is None:
             errors.append(required(SPEC / "selector"))
         else:
-            errors += label_selector(spec.selector, SPEC / "selector")
+            wrong = label_selector(spec.selector, SPEC / "selector")
+            errors += wrong
             found = spec.template.metadata.labels
-            if not selectors.from_label_selector(spec.selector).matches(found):
+            if not wrong and not selectors.from_label_selector(spec.selector).matches(found):
                 errors.append(
                     invalid(
                         SPEC / "template" / "metadata" / "labels",

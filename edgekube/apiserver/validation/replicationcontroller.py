@@ -17,10 +17,11 @@ def validate(new: Any, old: Any | None, subresource: str) -> Sequence[FieldError
     errors += apps.replicas(spec)
     if not spec.selector:
         errors.append(required(apps.SPEC / "selector"))
-    errors += labels(spec.selector, apps.SPEC / "selector")
+    wrong = labels(spec.selector, apps.SPEC / "selector")
+    errors += wrong
     if spec.template is None:
         errors.append(required(apps.SPEC / "template"))
         return errors
-    if spec.selector:
+    if spec.selector and not wrong:
         errors += apps.matches(selectors.from_labels(spec.selector), spec.template)
     return errors + apps.pod_template(spec.template, restart=("Always",))

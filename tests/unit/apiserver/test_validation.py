@@ -57,7 +57,19 @@ DAEMON: Obj = {**DEPLOYMENT, "kind": "DaemonSet"}
 REPLICAS: Obj = {**DEPLOYMENT, "kind": "ReplicaSet"}
 SLICE: Obj = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": META, "addressType": "IPv4",
               "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"name": "", "port": 80}]}  # fmt: skip
-VALID = [POD, DEPLOYMENT, SERVICE, JOB, CRON, SECRET, CONFIG, SET, DAEMON, REPLICAS, SLICE]
+POLICY: Obj = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": META, "spec": {
+    "podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress", "Egress"],
+    "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}, {"podSelector": {}}],
+                 "ports": [{"port": 80, "endPort": 90}, {"port": "http", "protocol": "UDP"}, {}]}],
+    "egress": [{"to": [{"namespaceSelector": {}, "podSelector": {}}]}, {}]}}  # fmt: skip
+BUDGET: Obj = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": META,
+               "spec": {"minAvailable": "50%", "selector": {"matchLabels": {"app": "web"}}}}  # fmt: skip
+INGRESS: Obj = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": META, "spec": {
+    "tls": [{"hosts": ["*.a.test"], "secretName": "s"}],
+    "rules": [{"host": "*.a.test", "http": {"paths": [
+        {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}},
+        {"pathType": "ImplementationSpecific", "backend": {"resource": {"kind": "X", "name": "x"}}}]}}]}}  # fmt: skip
+VALID = [POD, DEPLOYMENT, SERVICE, JOB, CRON, SECRET, CONFIG, SET, DAEMON, REPLICAS, SLICE, POLICY, BUDGET, INGRESS]
 
 
 @pytest.mark.parametrize("obj", VALID, ids=lambda o: o["kind"])
@@ -88,6 +100,12 @@ MUST_LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
     "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
+LABEL = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+FROM, PORT, PATH = "spec.ingress.0.from.0.", "spec.ingress.0.ports.0.", "spec.rules.0.http.paths.0."
 REFUSED: list[tuple[Obj, Edit, str]] = [
     (POD, put("spec.containers", []), "spec.containers: Required value"),
     (POD, put(C + "name", ""), "spec.containers[0].name: Required value"),
@@ -194,6 +212,44 @@ REFUSED: list[tuple[Obj, Edit, str]] = [
      "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"),
     (SLICE, put("endpoints", [{"addresses": ["127.0.0.1"]}]),
      'endpoints[0].addresses[0]: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)'),
+    (JOB, put("spec.selector", {"matchLabels": {"app": "w b"}}), f'spec.selector.matchLabels: Invalid value: "w b": {LABEL}'),
+    (DEPLOYMENT, put("spec.selector", {"matchLabels": {"app": "w b"}}),
+     f'spec.selector.matchLabels: Invalid value: "w b": {LABEL}'),
+    (POLICY, put("spec.podSelector", {"matchLabels": {"app": "w b"}}),
+     f'spec.podSelector.matchLabels: Invalid value: "w b": {LABEL}'),
+    (POLICY, put(FROM + "ipBlock.cidr", "x"),
+     'spec.ingress[0].from[0].ipBlock.cidr: Invalid value: "x": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)'),
+    (POLICY, put(FROM + "ipBlock.cidr", ""), "spec.ingress[0].from[0].ipBlock.cidr: Required value"),
+    (POLICY, put(FROM + "ipBlock.except", ["11.0.0.0/9"]),
+     'spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: "11.0.0.0/9": must be a strict subset of `cidr`'),
+    (POLICY, put(FROM + "podSelector", {}), "spec.ingress[0].from[0]: Forbidden: may not specify both ipBlock and another peer"),
+    (POLICY, put("spec.egress.0.to", [{}]), "spec.egress[0].to[0]: Required value: must specify a peer"),
+    (POLICY, put(PORT + "port", 99999),
+     "spec.ingress[0].ports[0].port: Invalid value: 99999: must be between 1 and 65535, inclusive"),
+    (POLICY, put(PORT + "endPort", 79),
+     "spec.ingress[0].ports[0].endPort: Invalid value: 79: must be greater than or equal to `port`"),
+    (POLICY, put(PORT + "port", "http"),
+     "spec.ingress[0].ports[0].endPort: Invalid value: 90: may not be specified when `port` is non-numeric"),
+    (POLICY, put(PORT + "protocol", "ICMP"),
+     'spec.ingress[0].ports[0].protocol: Unsupported value: "ICMP": supported values: "SCTP", "TCP", "UDP"'),
+    (POLICY, put("spec.policyTypes", ["Both"]),
+     'spec.policyTypes[0]: Unsupported value: "Both": supported values: "Egress", "Ingress"'),
+    (BUDGET, put("spec.minAvailable", -5), "spec.minAvailable: Invalid value: -5: must be greater than or equal to 0"),
+    (BUDGET, put("spec.minAvailable", "101%"), 'spec.minAvailable: Invalid value: "101%": must not be greater than 100%'),
+    (BUDGET, put("spec.selector", {"matchLabels": {"app": "w b"}}),
+     f'spec.selector.matchLabels: Invalid value: "w b": {LABEL}'),
+    (BUDGET, put("spec.unhealthyPodEvictionPolicy", "x"),
+     'spec.unhealthyPodEvictionPolicy: Unsupported value: "x": supported values: "AlwaysAllow", "IfHealthyBudget"'),
+    (INGRESS, put("spec.rules", []), "spec: Invalid value: []: either `defaultBackend` or `rules` must be specified"),
+    (INGRESS, put("spec.rules.0.host", "10.0.0.1"),
+     'spec.rules[0].host: Invalid value: "10.0.0.1": must be a DNS name, not an IP address'),
+    (INGRESS, put(PATH + "pathType", ""), "spec.rules[0].http.paths[0].pathType: Required value"),
+    (INGRESS, put(PATH + "path", "x"), 'spec.rules[0].http.paths[0].path: Invalid value: "x": must be an absolute path'),
+    (INGRESS, put(PATH + "path", "/a/../b"),
+     "spec.rules[0].http.paths[0].path: Invalid value: \"/a/../b\": must not contain '/../'"),
+    (INGRESS, put(PATH + "backend", {}), "spec.rules[0].http.paths[0].backend: Required value: resource or service backend is required"),
+    (INGRESS, put(PATH + "backend.service.port", {}),
+     "spec.rules[0].http.paths[0].backend: Required value: port name or number is required"),
 ]  # fmt: skip
 
 
