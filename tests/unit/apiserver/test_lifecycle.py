@@ -161,7 +161,7 @@ async def test_long_lists_come_in_pieces(api: Api) -> None:
 
 async def test_a_large_list_by_label_lets_others_run(api: Api) -> None:
     client = api.registry.client(ADMIN)
-    for index in range(3 * SELECT_ITEMS):
+    for index in range(4 * SELECT_ITEMS):
         labels = {"app": "ab"[index % 2]}
         await client.create(ConfigMap(metadata=ObjectMeta(name=f"c{index:04}", namespace="default", labels=labels)))
     turns = 0
@@ -169,8 +169,8 @@ async def test_a_large_list_by_label_lets_others_run(api: Api) -> None:
     async def other() -> None:
         nonlocal turns
         while True:
-            await trio.lowlevel.checkpoint()
             turns += 1
+            await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
@@ -178,10 +178,10 @@ async def test_a_large_list_by_label_lets_others_run(api: Api) -> None:
         response = await api("list", "default:core/v1/configmaps", labelSelector="app=a")
         seen = turns
         nursery.cancel_scope.cancel()
-    assert seen >= 2
+    assert seen >= 2  # of three at least; who runs first in a round is chance
     found = body(response)
     assert found["metadata"]["resourceVersion"] == str(revision)
-    assert [o["metadata"]["name"] for o in found["items"]] == [f"c{i:04}" for i in range(0, 3 * SELECT_ITEMS, 2)]
+    assert [o["metadata"]["name"] for o in found["items"]] == [f"c{i:04}" for i in range(0, 4 * SELECT_ITEMS, 2)]
 
 
 @pytest.mark.parametrize(
