@@ -45,6 +45,7 @@ class Group:
         self.processes: dict[int, trio.Process] = {}
         self.lines: list[list[object]] = []
         self.answered = trio.lowlevel.ParkingLot()
+        self.heard: dict[int, trio.Event] = {}
         self.read_to_end: dict[int, trio.Event] = {}
 
     async def start(self, member: int) -> None:
@@ -54,16 +55,17 @@ class Group:
             [sys.executable, str(SCRIPT), *arguments], stdout=subprocess.PIPE, env=ENVIRONMENT
         )
         self.processes[member] = process
-        self.read_to_end[member] = trio.Event()
-        self.nursery.start_soon(self._read, process, self.read_to_end[member])
+        self.heard[member], self.read_to_end[member] = trio.Event(), trio.Event()
+        self.nursery.start_soon(self._read, process, self.heard[member], self.read_to_end[member])
 
-    async def _read(self, process: trio.Process, ended: trio.Event) -> None:
+    async def _read(self, process: trio.Process, heard: trio.Event, ended: trio.Event) -> None:
         assert process.stdout is not None
         rest = b""
         async for data in process.stdout:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 self.lines.append(json.loads(line))
+                heard.set()
                 if self.lines[-1][0] == "back":
                     self.answered.unpark_all()
         ended.set()
@@ -135,6 +137,9 @@ async def run(folder: Path, rounds: int, seed: int) -> list[list[object]]:
                 await group.start(member)
             with trio.fail_after(30):
                 await group.answers(10)
+        with trio.fail_after(60):
+            for heard in group.heard.values():  # the last that were started: only then they know what SIGTERM means
+                await heard.wait()
         await trio.sleep(2)
         for process in group.processes.values():
             process.send_signal(signal.SIGTERM)
