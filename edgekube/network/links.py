@@ -5,10 +5,10 @@ Values in, values out; every call but `delete_link` is one quick kernel round tr
 
 import errno
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
 
 import trio
+from msgspec import Struct
 
 from edgekube.network.names import LINK_NAME_MAX
 from edgekube.network.netlink import NETLINK_ROUTE, Netlink, NetlinkError
@@ -77,8 +77,7 @@ Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """A network interface. `kind` is "" for hardware; `master` is the index of its bridge or 0."""
 
     index: int
@@ -94,8 +93,7 @@ class Link:
     tunnel: tuple[int, bytes, int] = (0, b"", 0)  # of a vxlan: VNI, local address, port
 
 
-@dataclass(frozen=True, slots=True)
-class LinkAddress:
+class LinkAddress(Struct, frozen=True):
     """`virtual` tells the addresses put there with `add_address(virtual=True)`."""
 
     index: int
@@ -103,8 +101,7 @@ class LinkAddress:
     virtual: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """A unicast route of the main table; `destination` None is the default route."""
 
     destination: Network | None

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from enum import Enum
 from random import Random
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from edgekube.raft.errors import ConfigError
 from edgekube.raft.messages import NO_LIMIT, NO_MEMBER
-from edgekube.raft.storage import Storage
+
+if TYPE_CHECKING:
+    from edgekube.raft.storage import Storage
 
 
 class ReadOnlyOption(Enum):
@@ -25,7 +28,7 @@ class Config(Struct, kw_only=True):
     """Who this member is, greater than 0. It is the member's for ever: a member that lost its disk comes back under
     another id, because a vote or an acknowledgement given under the old one must not be taken back."""
 
-    storage: Storage
+    storage: "Storage"
     """Where stable entries and state are read from. At start the core asks it for the hard state and the membership;
     later for entries and terms that are no longer in memory, and for a snapshot when a follower needs one."""
 

@@ -4,11 +4,14 @@ Invariant: applied <= applying <= committed <= last_index. `applying` counts wha
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edgekube.raft.errors import CompactedError, RaftProtocolError, UnavailableError
 from edgekube.raft.messages import NO_LIMIT, Entry, Snapshot, entries_size, entry_size, limit_size
-from edgekube.raft.storage import Storage
 from edgekube.raft.unstable import Unstable
+
+if TYPE_CHECKING:
+    from edgekube.raft.storage import Storage
 
 
 class Log:
@@ -27,7 +30,7 @@ class Log:
         "unstable",
     )
 
-    def __init__(self, storage: Storage, applying_size_max: int = NO_LIMIT) -> None:
+    def __init__(self, storage: "Storage", applying_size_max: int = NO_LIMIT) -> None:
         self.storage = storage
         self.last_index = storage.last_index()
         self.last_term = storage.term(self.last_index)
