@@ -132,10 +132,18 @@ class Checks:
             self.membership = (index, state)
 
     @property
-    def removed(self) -> set[int]:
-        """Who was a member and is none any more."""
+    def present(self) -> set[int]:
+        """Who is a member now."""
         _, state = self.membership
-        return self.members - {*state.voters, *state.voters_outgoing, *state.learners}
+        return {*state.voters, *state.voters_outgoing, *state.learners}
+
+    def removed(self, applied: Callable[[int], int]) -> set[int]:
+        """Who was a member and is none any more, once all present ones have applied that (`applied` tells how far each
+        is). Until then they may still need the others' votes to go on."""
+        index, _ = self.membership
+        if any(applied(number) < index for number in self.present):
+            return set()
+        return self.members - self.present
 
     # -- the store
 

@@ -21,14 +21,16 @@ from edgekube.testing import sim_machine
 from edgekube.testing.linearizability import Operation, Undecided, check
 from edgekube.testing.sim_checks import Checks
 from edgekube.testing.sim_clients import KEYS, Client, Group, Watcher
-from edgekube.testing.sim_faults import Faults
 from edgekube.testing.sim_member import Member
 from edgekube.testing.sim_plan import Plan
+from edgekube.testing.sim_scenarios import Scenarios
 from edgekube.testing.sim_storage import FIRST_INDEX
 from edgekube.testing.sim_world import Network, SimulationFailed, World
 
 MEMBERS_MAX: Final = 7
-RECOVERY: Final = 6_000.0  # virtual milliseconds after which a mended group must be well
+RECOVERY: Final = 9_000.0  # virtual milliseconds after which a mended group must be well at the latest
+_LOOK_PAUSE: Final = 250.0
+_WRITE_PAUSE: Final = 1_500.0
 _ADMIN_PAUSE: Final = 200.0
 
 
@@ -47,7 +49,7 @@ class Report(msgspec.Struct, frozen=True):
     trace: tuple[str, ...]
 
 
-class Simulation(Faults[Member]):
+class Simulation(Scenarios):
     """The state of one run; use `run`."""
 
     def __init__(self, plan: Plan, make: Callable[..., Member] = Member) -> None:
@@ -68,13 +70,15 @@ class Simulation(Faults[Member]):
             self.add(number).storage.begin(conf_state)
         for member in list(self.members.values()):
             member.start()
+        self._last_writes: list[Outcome | None] = []
+        self._write_again = 0.0
         self.history: list[Operation] = []
         self.clients = [Client(number, plan, self.group, self.history) for number in range(plan.clients)]
         # New leaders are asked at once, before they know what is committed.
-        visitor = Client(plan.clients, plan, self.group, self.history, invited=True)
-        self.clients.append(visitor)
+        self.visitor = Client(plan.clients, plan, self.group, self.history, invited=True)
+        self.clients.append(self.visitor)
         self.checks.on_leader = lambda number: self.world.after(
-            self.rng.random() * 3, lambda: visitor.visit(self.members[number])
+            self.rng.random() * 3, lambda: self.ask(self.members[number])
         )
         self.watchers = [
             Watcher(1, plan, self.group, self.checks, b"/k/", b"/k0"),
@@ -84,6 +88,11 @@ class Simulation(Faults[Member]):
         for fault in plan.faults:
             self.world.after(fault.at, lambda fault=fault: self.strike(fault))  # type: ignore[misc]
         self.world.after(_ADMIN_PAUSE, self.administer)
+
+    def ask(self, member: Member) -> None:
+        """Let a client read at a member."""
+        if member.is_up:
+            self.visitor.visit(member)
 
     def add(self, number: int) -> Member:
         """A member with an empty disk, not started."""
@@ -195,10 +204,16 @@ class Simulation(Faults[Member]):
             return
         leader.pump()
 
+    def _applied(self, number: int) -> int:
+        member = self.members[number]
+        if member.storage.rotten:
+            return self.checks.membership[0]  # it will not come back
+        return member.machine.index if member.is_up else 0
+
     def administer(self) -> None:
         """What an operator sees to: leave joint memberships, replace the dead, stop the removed."""
         self.world.after(_ADMIN_PAUSE, self.administer)
-        for number in self.checks.removed:
+        for number in sorted(self.checks.removed(self._applied)):
             if self.rng.random() < 0.3:
                 self.members[number].removed = True
                 self.members[number].crash()
@@ -224,20 +239,29 @@ class Simulation(Faults[Member]):
 
     def play(self) -> None:
         """The run, with all checks. Raises SimulationFailed, and whatever the code under test raises."""
-        self.world.run_until(self.plan.duration)
+        world = self.world
+        world.run_until(self.plan.duration)
         self.mend()
-        self.world.run_until(self.plan.duration + RECOVERY)
+        while True:
+            world.run_until(world.now + _LOOK_PAUSE)
+            complaint = self.complaint()
+            if not complaint:
+                return
+            if world.now > self.plan.duration + RECOVERY:
+                raise SimulationFailed(f"{complaint} {RECOVERY:.0f} ms after everything was mended: {self.describe()}")
+
+    def complaint(self) -> str:
+        """What a mended group lacks: a leader, an applied write, agreement of all members on every key."""
         leader = self.leader()
         if leader is None or leader.node is None:
-            raise SimulationFailed(f"no leader {RECOVERY:.0f} ms after everything was mended: {self.describe()}")
-        outcomes: list[Outcome | None] = []
-        _, data = commands.encode((), (Put(b"/k/end", b"end"),))
-        if not leader.propose(data, outcomes.append):
-            raise SimulationFailed(f"leader {leader.id} takes no write after everything was mended: {self.describe()}")
-        self.world.run_until(self.world.now + RECOVERY / 2)
-        if not outcomes or outcomes[0] is None:
-            raise SimulationFailed(f"a write is not applied after everything was mended: {self.describe()}")
-        self.agree(leader)
+            return "no leader"
+        if not any(self._last_writes):
+            if self.world.now > self._write_again:
+                self._write_again = self.world.now + _WRITE_PAUSE
+                _, data = commands.encode((), (Put(b"/k/end", b"end %f" % self.world.now),))
+                leader.propose(data, self._last_writes.append)
+            return "a write is not applied"
+        return self.differs(leader)
 
     def mend(self) -> None:
         """No more faults; whoever is a member and has a disk comes back."""
@@ -248,8 +272,8 @@ class Simulation(Faults[Member]):
             if not member.is_up and not member.removed:
                 member.start()
 
-    def agree(self, leader: Member) -> None:
-        """All members hold the same, key by key."""
+    def differs(self, leader: Member) -> str:
+        """Who has not caught up; those that have hold the same, key by key."""
         assert leader.node is not None
         membership = leader.node.raft.tracker.membership
         for number in sorted(membership.voters_all | membership.learners):
@@ -257,9 +281,10 @@ class Simulation(Faults[Member]):
             if member.storage.rotten:
                 continue
             if not member.is_up or member.machine.index != leader.machine.index:
-                raise SimulationFailed(f"member {number} has not caught up: {self.describe()}")
+                return f"member {number} has not caught up"
             found = {kv.key: kv for kv in member.machine.range(b"\x01", b"\xff")}
             self.checks.contents(number, member.machine.revision, found)
+        return ""
 
     def describe(self) -> str:
         """The members in one line each."""

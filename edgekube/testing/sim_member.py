@@ -440,6 +440,8 @@ class Member:
         assert node is not None
         machine = self.machine
         for entry in entries:
+            if self.plan.asynchronous and not self.storage.durable.holds(entry.index, entry.term):
+                raise SimulationFailed(f"member {self.id} applies {entry.index}, which its own log may yet lose")
             outcome: Outcome | None = None
             if entry.type != EntryType.NORMAL:
                 # The core may ask for a snapshot meanwhile: index and membership must belong together.

@@ -7,7 +7,7 @@ yet: damage there looks like a torn write, and no log of one copy can tell them 
 import random
 from typing import TYPE_CHECKING
 
-from edgekube.raft import walformat as fmt
+from edgekube.raft.walformat import SECTOR_BYTES, attestations
 from edgekube.testing.sim_files import SimFile
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def damage(member: "StoreMember", rng: random.Random) -> None:
     """Damage the log of a member that is down."""
     segments = _segments(member)
-    size = fmt.SECTOR_BYTES
+    size = SECTOR_BYTES
     attested = member.database.meta.log_position
     for number, file in segments.items():
         base = number * len(file.live)
-        attested = max([attested, *fmt.attestations(bytes(file.live), size, base=base)])
+        attested = max([attested, *attestations(bytes(file.live), size, base=base)])
     found = [(number, file) for number, file in segments.items() if number * len(file.live) + size < attested]
     if not found:
         return

@@ -230,10 +230,16 @@ class StoreSimulation(Faults[StoreMember]):
         self.members[number].start()
         return number
 
+    def _applied(self, number: int) -> int:
+        member = self.members[number]
+        if member.dead:
+            return self.checks.membership[0]  # it will not come back
+        return member.store.applied if member.store is not None else 0
+
     def administer(self) -> None:
         """What an operator sees to: replace the dead, stop the removed."""
         self.world.after(_ADMIN_PAUSE, self.administer)
-        for number in sorted(self.checks.removed):
+        for number in sorted(self.checks.removed(self._applied)):
             member = self.members[number]
             if not member.removed and self.rng.random() < 0.3:
                 member.removed = True
@@ -374,10 +380,12 @@ def run_store(plan: Plan) -> StoreReport:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             current.append(StoreSimulation(plan, nursery))
-            await current[0].play()
-            for member in current[0].members.values():
-                if member.incarnation is not None:
-                    member.incarnation.die()
+            try:
+                await current[0].play()
+            finally:  # whoever stands still must go on to end
+                for member in current[0].members.values():
+                    if member.incarnation is not None:
+                        member.incarnation.die()
             nursery.cancel_scope.cancel()
 
     failure, undecided = "", False

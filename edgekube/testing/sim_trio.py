@@ -17,12 +17,14 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import trio
-import trio.testing
+from trio.testing import MockClock
 
 from edgekube.testing.sim_world import SimulationFailed
 
 STEPS_MAX: Final = 1_500_000
 """Steps of tasks in one run; a run that takes more goes round in circles."""
+JUMPS_MAX: Final = 1000
+"""Jumps of the clock with no step between."""
 
 
 class Process:
@@ -96,12 +98,20 @@ def deterministic(seed: int) -> Iterator[Patches]:
     """While entered, `run` is a function of the seed. More can be replaced until the end with what it gives."""
     internals: Any = trio._core._run
     patches = Patches()
-    right = internals.Runner.reschedule
-    steps = 0
+    right, right_jump = internals.Runner.reschedule, MockClock._autojump
+    steps = jumps = 0
+
+    def jump(clock: MockClock) -> None:
+        nonlocal jumps
+        right_jump(clock)
+        jumps += 1
+        if jumps > JUMPS_MAX:
+            raise SimulationFailed("every task waits, and none for a time: they wait for ever")
 
     def reschedule(runner: Any, task: trio.lowlevel.Task, *send: Any) -> None:
-        nonlocal steps
+        nonlocal steps, jumps
         right(runner, task, *send)
+        jumps = 0
         steps += 1
         if steps > STEPS_MAX:
             steps = 0
@@ -115,6 +125,7 @@ def deterministic(seed: int) -> Iterator[Patches]:
     collecting = gc.isenabled()
     patches.set(internals, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
     patches.set(internals.Runner, "reschedule", reschedule)
+    patches.set(MockClock, "_autojump", jump)
     internals._r.seed(seed)
     gc.disable()
     try:
@@ -128,7 +139,7 @@ def deterministic(seed: int) -> Iterator[Patches]:
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
     """Run it in virtual time, which begins at 0."""
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 def seeded(*parts: int) -> random.Random:
