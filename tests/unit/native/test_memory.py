@@ -64,3 +64,40 @@ assert json.loads(msgspec.json.encode({"a": [1.5]})) == {"a": [1.5]}
 assert ssl.create_default_context().get_ciphers()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+BURST = """
+import gc, json, sys
+from edgekube.memory import resident_bytes
+from edgekube.native.memory import objects_from_heap, trim_heap
+if "heap" in sys.argv:
+    assert objects_from_heap() and objects_from_heap()
+before = resident_bytes()
+kept = [bytes(170) for _ in range(100_000)]
+most = resident_bytes()
+kept = kept[::500]
+trim_heap()
+print((resident_bytes() - before) / (most - before))
+grown = []
+for size in range(1, 2000, 7):
+    grown.append(b"x" * size)
+    grown[-1] += b"y" * size
+assert all(len(each) == 2 * size for each, size in zip(grown, range(1, 2000, 7)))
+assert json.loads(json.dumps({str(n): [n] * n for n in range(300)}))["299"] == [299] * 299
+"""
+
+
+def left_of_a_burst(*words: str) -> float:
+    done = subprocess.run([sys.executable, "-c", BURST, *words], check=True, timeout=60, stdout=subprocess.PIPE)
+    return float(done.stdout)
+
+
+def test_a_burst_with_survivors_is_given_back() -> None:
+    assert left_of_a_burst("heap") < 0.4
+    assert left_of_a_burst() > 0.9, "Python has learnt to do it: the heap is not needed any more"
+
+
+def test_a_debugging_allocator_is_left_alone() -> None:
+    program = "from edgekube.native.memory import objects_from_heap; assert not objects_from_heap()"
+    subprocess.run([sys.executable, "-X", "dev", "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-X", "tracemalloc", "-c", program], check=True, timeout=60)
