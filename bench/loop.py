@@ -81,5 +81,6 @@ def run(options: Options) -> None:
         note = f"{turns:.0f} turns, 1 to {replicas} pods beside {CLIENTS} clients that list {OBJECTS} objects"
         row("a turn of the loop, mean", busy / turns * 1e3, "ms", note=note)
         row("the longest turn since the node was ready", after["worst_seconds"] * 1e3, "ms", goal=50)
+        row("the most CPU in a turn since then", after["worst_cpu_seconds"] * 1e3, "ms CPU", goal=50)
         row("turns over 5 ms", 100 * over_5 / turns, "% of them", note=f"{over_5:.0f}")
         row("turns over 50 ms", 100 * over_50 / turns, "% of them", goal=0, note=f"{over_50:.0f}")
