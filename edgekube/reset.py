@@ -27,6 +27,7 @@ from edgekube.runtime.api import RuntimeFailure
 from edgekube.runtime.engine import Engine
 from edgekube.runtime.images.service import Images
 from edgekube.store.backup import RESTORE_NAMES
+from edgekube.types.unreadable import UNREADABLE
 
 # What a node makes in its folders; anything else in there is somebody else's and stays.
 DATA_NAMES: Final = ("kubelet", "pki", "runtime", "store", *RESTORE_NAMES)
@@ -70,7 +71,7 @@ def remembered(settings: NodeConfig) -> NodeConfig:
     """What the node itself noted when it last started, with folders given now taking precedence."""
     try:
         noted = msgspec.json.decode((Path(settings.run_dir) / "node.json").read_bytes(), type=NodeConfig)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return settings
     default = config.NodeConfig()
     folders = {

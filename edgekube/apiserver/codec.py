@@ -13,6 +13,7 @@ from edgekube.apiserver.call import Call
 from edgekube.apiserver.resources import Resource, storage_of
 from edgekube.types import codec, defaults, status, strict
 from edgekube.types.quantity import QuantityError
+from edgekube.types.unreadable import UNREADABLE
 
 BODY_SIZE_BYTES_MAX = 3 * 1024 * 1024
 YAML_NODES_MAX = 200_000  # an alias bomb multiplies nodes, not bytes
@@ -38,7 +39,7 @@ def plain_body(body: bytes, content_type: str) -> Any:
     if kind == JSON or kind.endswith("+json"):
         try:
             return decode_json(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise status.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
     if kind in _YAML or kind.endswith("+yaml"):
         return parse_yaml(body)
@@ -54,7 +55,7 @@ def parse_yaml(body: bytes) -> Any:
     if body.startswith(b"{"):  # what kubectl sends as YAML (server-side apply) is JSON
         try:
             return decode_json(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             pass
     try:
         return load(body.decode(), nodes_max=YAML_NODES_MAX)

@@ -15,6 +15,7 @@ from edgekube.apiserver.writer import Writer
 from edgekube.client.api import PatchType
 from edgekube.types import status
 from edgekube.types.status import ApiError
+from edgekube.types.unreadable import UNREADABLE
 
 Obj = dict[str, Any]
 
@@ -150,7 +151,7 @@ def _json(body: bytes) -> Any:
         raise status.too_large(f"limit is {codec.BODY_SIZE_BYTES_MAX}")
     try:
         return codec.decode_json(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise status.bad_request(f"error decoding patch: {error}") from None
 
 

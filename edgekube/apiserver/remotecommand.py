@@ -6,6 +6,7 @@ import msgspec
 import trio
 
 from edgekube.client.api import ExitStatus, NodeApi, TerminalSize
+from edgekube.types.unreadable import UNREADABLE
 
 
 class RemoteCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +64,7 @@ def terminal_size(data: bytes) -> TerminalSize | None:
     try:
         value = msgspec.json.decode(data)
         width, height = value["Width"], value["Height"]
-    except (msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError):
+    except (*UNREADABLE, KeyError, TypeError):
         return None
     if not (isinstance(width, int) and isinstance(height, int) and 0 < width < 1 << 16 and 0 < height < 1 << 16):
         return None

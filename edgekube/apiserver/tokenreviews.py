@@ -8,6 +8,7 @@ from edgekube.apiserver.permit import Authorizer, require
 from edgekube.apiserver.request import GROUP_NODES, ApiRequest, ApiResponse, Registry, User
 from edgekube.apiserver.requestinfo import RequestInfo
 from edgekube.types.status import ApiError, bad_request
+from edgekube.types.unreadable import UNREADABLE
 
 _GROUP: Final = "authentication.k8s.io"
 
@@ -44,7 +45,7 @@ class TokenReviews:
             await require(self._authorize, request.user, info)
         try:
             spec = msgspec.json.decode(request.body or b"{}", type=_Body).spec
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise bad_request(f"TokenReview in version {request.version!r} cannot be handled: {error}") from None
         if not spec.token:
             raise bad_request("token is required for TokenReview in authentication")

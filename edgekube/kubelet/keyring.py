@@ -13,6 +13,7 @@ import msgspec
 
 from edgekube.runtime.api import Credentials
 from edgekube.types.core_v1 import Secret
+from edgekube.types.unreadable import UNREADABLE
 
 DEFAULT_REGISTRY = "index.docker.io"
 _DEFAULT_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
@@ -46,7 +47,7 @@ def docker_credentials(secret: Secret) -> list[Credentials]:
                 if entry.auth and not username:
                     username, _, password = base64.b64decode(entry.auth, validate=True).decode().partition(":")
                 found.append(Credentials(username, password, entry.identitytoken, host))
-        except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError):
+        except (*UNREADABLE, binascii.Error):
             continue
     return found
 

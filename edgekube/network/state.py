@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edgekube.network.api import Attachment, NetworkFailure
+from edgekube.types.unreadable import UNREADABLE
 
 STATE_FILE = "network.json"
 
@@ -31,7 +32,7 @@ def load_state(folder: Path) -> NetworkState:
         return msgspec.json.decode(path.read_bytes(), type=NetworkState)
     except FileNotFoundError:
         return NetworkState()
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise NetworkFailure(f"read {path}: {error}; stop the node's pods, remove the file and start again") from error
 
 

@@ -10,6 +10,7 @@ import trio
 
 from edgekube.native.program import self_argv
 from edgekube.pki.model import ClientRequest, KeyPair, PkiPaths, Request, SignRequest
+from edgekube.types.unreadable import UNREADABLE
 
 HELPER: Final = (*self_argv(), "_pki")
 HELPER_SECONDS_MAX: Final = 60.0
@@ -104,7 +105,7 @@ async def _run(helper: Sequence[str], verb: str, request: msgspec.Struct, answer
         raise PkiFailure(reason or f"the key helper {helper[0]} ended with {done.returncode}")
     try:
         return msgspec.json.decode(done.stdout[:_OUTPUT_BYTES_MAX], type=answer)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise PkiFailure(f"the key helper answered nonsense: {error}") from None
 
 

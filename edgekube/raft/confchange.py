@@ -15,6 +15,7 @@ from edgekube.raft.errors import ConfChangeError
 from edgekube.raft.messages import ConfState, Entry, EntryType, UInt
 from edgekube.raft.progress import Progress
 from edgekube.raft.tracker import Membership, Tracker
+from edgekube.types.unreadable import UNREADABLE
 
 
 class ConfChangeType(enum.IntEnum):
@@ -102,7 +103,7 @@ def decode(entry: Entry) -> ConfChange | ConfChangeV2:
             return _decoder.decode(entry.data)
         if entry.type == EntryType.CONF_CHANGE_V2:
             return _decoder_v2.decode(entry.data) if entry.data else ConfChangeV2()
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ConfChangeError(f"entry {entry.index} carries no readable membership change: {error}") from error
     raise ConfChangeError(f"entry {entry.index} has type {entry.type}, which is no membership change")
 

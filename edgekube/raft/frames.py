@@ -16,6 +16,7 @@ import msgspec
 
 from edgekube.raft.errors import RaftProtocolError
 from edgekube.raft.transport import MESSAGE_SIZE_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX
+from edgekube.types.unreadable import UNREADABLE
 
 HELLO: Final = 1
 MESSAGE: Final = 2
@@ -57,7 +58,7 @@ def decode_hello(body: bytes) -> Hello:
     """Raises `RaftProtocolError`."""
     try:
         hello = _hello_decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise RaftProtocolError(f"a connection begins with something else than a greeting: {error}") from error
     if hello.version != VERSION:
         raise RaftProtocolError(f"member {hello.sender} speaks version {hello.version}, this member {VERSION}")

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from edgekube.raft.errors import RaftProtocolError
+from edgekube.types.unreadable import UNREADABLE
 
 UINT_MAX: Final = (1 << 63) - 1
 
@@ -171,7 +172,7 @@ def decode_message(data: bytes | bytearray | memoryview) -> Message:
     """
     try:
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RaftProtocolError(f"{len(data)} bytes are no message: {error}") from error
 
 

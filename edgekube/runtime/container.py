@@ -13,6 +13,7 @@ from edgekube.runtime import shimlink
 from edgekube.runtime.api import ContainerSpec, ContainerState, ContainerStatus, NamespaceMode, RuntimeFailure
 from edgekube.runtime.layout import Paths, read_if_there, write_whole
 from edgekube.runtime.shimlink import ShimLink, ShimState
+from edgekube.types.unreadable import UNREADABLE
 
 ANSWER_SECONDS = 10.0
 EXIT_CODE_UNKNOWN = 137  # what containerd and the kubelet report for a container whose end nobody saw
@@ -144,7 +145,7 @@ def load_record(paths: Paths, container_id: str) -> ContainerRecord | None:
     data = read_if_there(f"{paths.container(container_id)}/record.json", 8 << 20)
     try:
         return msgspec.json.decode(data or b"", type=ContainerRecord)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 
@@ -170,7 +171,7 @@ def runc_words(folder: str) -> str:
     for line in reversed(data.splitlines()):
         try:
             entry = msgspec.json.decode(line)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             continue
         if isinstance(entry, dict) and entry.get("level") in ("error", "fatal") and entry.get("msg"):
             return str(entry["msg"])[:4096]

@@ -17,6 +17,7 @@ from edgekube.native.namespaces import pin
 from edgekube.runtime.api import NamespaceMode, RuntimeFailure, Sandbox, SandboxSpec
 from edgekube.runtime.layout import Paths, read_if_there, write_whole
 from edgekube.runtime.overlay import unmount
+from edgekube.types.unreadable import UNREADABLE
 
 PIN_NAMES = ("net", "ipc", "uts")
 HOSTNAME_BYTES_MAX = 64  # uname(2)
@@ -159,7 +160,7 @@ def load_all(paths: Paths) -> list[SandboxRecord]:
         path = f"{paths.sandboxes}/{name}"
         try:
             records.append(msgspec.json.decode(read_if_there(path) or b"", type=SandboxRecord))
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             Path(path).unlink(missing_ok=True)
     return records
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from edgekube.runtime.api import RuntimeFailure
+from edgekube.types.unreadable import UNREADABLE
 
 DATA_PATH = Path(__file__).resolve().parent.parent / "data" / "seccomp.json"
 ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
@@ -149,7 +150,7 @@ def read_profile(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             profile = msgspec.json.decode(file.read(PROFILE_BYTES_MAX))
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise RuntimeFailure("CreateContainerError", f"cannot load seccomp profile {path!r}: {error}") from error
     if not isinstance(profile, dict) or "defaultAction" not in profile:
         raise RuntimeFailure("CreateContainerError", f"cannot load seccomp profile {path!r}: no defaultAction")

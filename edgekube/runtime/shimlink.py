@@ -8,6 +8,8 @@ from typing import NamedTuple
 import msgspec
 import trio
 
+from edgekube.types.unreadable import UNREADABLE
+
 PROTOCOL_VERSION = 1
 FRAME_BYTES_MAX = 64 * 1024
 STDIN_PIECE_BYTES = 16 * 1024
@@ -95,7 +97,7 @@ class FrameBuffer:
 def decode_state(payload: bytes) -> ShimState:
     try:
         return msgspec.json.decode(payload, type=ShimState)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"a shim sent an unreadable state: {error}") from error
 
 

@@ -29,6 +29,7 @@ from edgekube.raft.walformat import SEGMENT_SIZE_BYTES
 from edgekube.store.api import KEY_SIZE_BYTES_MAX, VALUE_SIZE_BYTES_MAX, Compacted, KeyValue, Store, StoreError
 from edgekube.store.disk import DATABASE_SIZE_BYTES_MAX, Meta, create_database, lock_folder, sync_folder
 from edgekube.store.state import Position
+from edgekube.types.unreadable import UNREADABLE
 
 REVISION_BUMP: Final = 1_000_000_000
 """More writes than any store makes between a backup and the moment it is needed (a thousand a second for 11 days)."""
@@ -223,7 +224,7 @@ def _chunks(file: BinaryIO, path: Path) -> Iterator[bytes]:
 def _header(data: bytes, path: Path) -> Header:
     try:
         header = msgspec.msgpack.decode(data, type=Header)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BackupDamaged(f"the backup {path} has no readable header") from error
     if header.format != _FORMAT:
         raise BackupDamaged(f"the backup {path} has format {header.format}, this version reads {_FORMAT}")
@@ -236,6 +237,6 @@ def _header(data: bytes, path: Path) -> Header:
 def _rows(data: bytes, path: Path) -> list[tuple[bytes, KeyValue | None]]:
     try:
         rows = msgspec.msgpack.decode(data, type=list[tuple[bytes, bytes, int, int, int]])
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BackupDamaged(f"the backup {path} holds rows that make no sense ({error})") from error
     return [(key, KeyValue(key, value, created, modified, version)) for key, value, created, modified, version in rows]

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from edgekube.store.api import KEY_SIZE_BYTES_MAX, TXN_OPS_MAX, VALUE_SIZE_BYTES_MAX, Delete, Guard, Op, Put, TooLarge
+from edgekube.types.unreadable import UNREADABLE
 
 VERSION: Final = 1
 VERSION_FORWARDED: Final = 2
@@ -92,7 +93,7 @@ def decode(data: bytes) -> Command:
         command = _decoder.decode(data)
         if command.version == VERSION_FORWARDED:
             return _forwarded_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise UnknownCommand(_newer(data)) from error
     if command.version != VERSION:
         raise UnknownCommand(_newer(data))

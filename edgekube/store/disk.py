@@ -21,6 +21,7 @@ import trio
 from edgekube.raft.messages import ConfState
 from edgekube.store.api import KeyValue, ReadOnly, StoreError
 from edgekube.store.state import Base, Position
+from edgekube.types.unreadable import UNREADABLE
 
 DATABASE_SIZE_BYTES_MAX: Final = 512 * 1024 * 1024
 _MAP_FACTOR: Final = 1.25  # room above the limit for copy-on-write and for deleting while over it
@@ -177,7 +178,7 @@ class Disk:
             with self._env.begin() as txn:
                 data = txn.get(_META_KEY)
             meta = msgspec.msgpack.decode(data or b"", type=Meta)
-        except (lmdb.Error, msgspec.DecodeError) as error:
+        except (lmdb.Error, *UNREADABLE) as error:
             raise self._damaged(error) from error
         if meta.format != FORMAT:
             raise StoreCorrupt(f"{self._path} has format {meta.format}, this version reads {FORMAT}: upgrade EdgeKube")

@@ -7,6 +7,7 @@ import msgspec
 
 from edgekube.raft.messages import ConfState
 from edgekube.store.api import StoreError
+from edgekube.types.unreadable import UNREADABLE
 
 VOTERS_MAX: Final = 7  # more cost every write and survive no failure that is likely
 
@@ -48,7 +49,7 @@ def decode_addresses(context: bytes) -> dict[int, bytes]:
     """The addresses in a change; none in one that was made by something else."""
     try:
         return msgspec.msgpack.decode(context, type=dict[int, bytes]) if context else {}
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return {}
 
 

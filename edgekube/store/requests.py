@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from edgekube.raft.errors import RaftProtocolError
+from edgekube.types.unreadable import UNREADABLE
 
 
 class Propose(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="propose"):
@@ -61,7 +62,7 @@ def decode_request(data: bytes) -> Request:
     try:
         request: Request = _request_decoder.decode(data)
         return request
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RaftProtocolError(f"{len(data)} bytes are no request: {error}") from error
 
 
@@ -69,5 +70,5 @@ def decode_answer(data: bytes) -> Answer:
     """What a member answered. Raises `RaftProtocolError`."""
     try:
         return _answer_decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RaftProtocolError(f"{len(data)} bytes are no answer: {error}") from error

@@ -13,6 +13,7 @@ import msgspec
 from edgekube.raft.errors import RaftError
 from edgekube.raft.messages import Snapshot
 from edgekube.store.api import KeyValue
+from edgekube.types.unreadable import UNREADABLE
 
 PAGE_COUNT: Final = 64
 CHUNK_SIZE_BYTES: Final = 256 * 1024  # a chunk ends with the row that reaches it
@@ -48,7 +49,7 @@ def decode_head(snapshot: Snapshot) -> SnapshotHead:
     """What a Raft snapshot says. Raises `TransferDamaged`."""
     try:
         return _head_decoder.decode(snapshot.data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise TransferDamaged(f"the snapshot at {snapshot.index} has no readable head: {error}") from error
 
 
@@ -80,7 +81,7 @@ class ChunkReader:
             raise TransferDamaged("a chunk of the snapshot is damaged or out of its place")
         try:
             rows = _rows_decoder.decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise TransferDamaged(f"a chunk of the snapshot cannot be read: {error}") from error
         self.complete = not rows
         return [(key, KeyValue(key, value, created, modified, n)) for key, value, created, modified, n in rows]

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from edgekube.types._base import QUANTITY
+from edgekube.types.unreadable import UNREADABLE
 
 T = TypeVar("T")
 
@@ -45,11 +46,11 @@ def decode(cls: type[T], data: bytes | memoryview) -> T:
         return decoder(cls).decode(data)
     except msgspec.ValidationError:
         pass
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise DecodeError(f"the body is not valid JSON: {error}") from None
     try:
         loose = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise DecodeError(f"the body is not valid JSON: {error}") from None
     return convert(cls, loose)
 

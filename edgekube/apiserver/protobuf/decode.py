@@ -21,6 +21,7 @@ import msgspec
 
 from edgekube.types._kinds import KINDS
 from edgekube.types.time import format_micro_time, format_time
+from edgekube.types.unreadable import UNREADABLE
 
 MAGIC: Final = b"k8s\0"
 DEPTH_MAX: Final = 100
@@ -68,7 +69,7 @@ def to_json(body: bytes) -> bytes:
     obj = reader.message(module_of(group, version, kind), kind, raw, 0)
     try:
         return msgspec.json.encode({"apiVersion": api_version, "kind": kind, **obj})
-    except (msgspec.MsgspecError, OverflowError, RecursionError) as error:  # by way of embedded JSON
+    except (*UNREADABLE, OverflowError) as error:  # by way of embedded JSON
         raise ProtobufError(f"the object cannot be written as JSON: {error}") from None
 
 
@@ -310,7 +311,7 @@ def _raw(reader: _Reader, value: Wire) -> Any:
         if number == 1 and part:
             try:
                 return msgspec.json.decode(_bytes(part))
-            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise ProtobufError(f"an embedded object is not JSON: {error}") from None
     return None
 

@@ -10,6 +10,7 @@ from edgekube.apiserver.validation.meta import metadata
 from edgekube.apiserver.validation.rules import texts
 from edgekube.types import names
 from edgekube.types.fieldpath import FieldError, Path, invalid, required, too_long
+from edgekube.types.unreadable import UNREADABLE
 
 DATA = Path("data")
 _ACCOUNT = "kubernetes.io/service-account.name"
@@ -35,7 +36,7 @@ def validate(new: Any, old: Any | None, subresource: str) -> Sequence[FieldError
         elif "docker" in key:
             try:
                 msgspec.json.decode(new.data[key])
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 errors.append(invalid(DATA.key(key), "<secret contents redacted>", str(error)))
     if new.type == "kubernetes.io/basic-auth" and not {"username", "password"} & set(new.data):
         errors += [required(DATA.key("username")), required(DATA.key("password"))]

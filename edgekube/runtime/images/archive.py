@@ -10,6 +10,7 @@ import msgspec
 
 from edgekube.runtime.api import ImageFailure
 from edgekube.runtime.images import manifest, reference
+from edgekube.types.unreadable import UNREADABLE
 
 IMAGES_MAX = 256
 NESTING_MAX = 3
@@ -187,7 +188,7 @@ def _names(entry: manifest.Descriptor) -> list[reference.Reference]:
 def _read_saved(read: Read, data: bytes, node: manifest.Platform) -> tuple[ArchiveImage, ...]:
     try:
         saved = msgspec.json.decode(data, type=tuple[_Saved, ...])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise _fail(f"manifest.json of the archive is not valid: {error}") from None
     if not saved or len(saved) > IMAGES_MAX:
         raise _fail(f"the archive holds {len(saved)} images, from 1 to {IMAGES_MAX} are accepted")

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from edgekube.runtime.api import Credentials
+from edgekube.types.unreadable import UNREADABLE
 
 HEADER_CHARACTERS_MAX = 16_384
 TOKEN_CHARACTERS_MAX = 65_536
@@ -85,7 +86,7 @@ def parse_token(data: bytes) -> str | None:
     """The token of a token server's answer, None when it has none that could go into a header."""
     try:
         answer = msgspec.json.decode(data, type=_Token)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     token = answer.token or answer.access_token or ""
     return token if 0 < len(token) <= TOKEN_CHARACTERS_MAX and token.isascii() and token.isprintable() else None

@@ -11,6 +11,7 @@ import msgspec
 
 from edgekube.runtime.api import ImageConfig, ImageFailure
 from edgekube.runtime.images.reference import is_digest
+from edgekube.types.unreadable import UNREADABLE
 
 MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 CONFIG_BYTES_MAX = 8 * 1024 * 1024
@@ -131,7 +132,7 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
         raise _fail(f"manifest of {len(data)} bytes, the limit is {MANIFEST_BYTES_MAX}")
     try:
         envelope = msgspec.json.decode(data, type=_Envelope)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise _fail(f"manifest is not valid: {error}") from None
     kind = (envelope.mediaType or media_type).partition(";")[0].strip()
     if envelope.schemaVersion == 1 or kind.startswith(_SCHEMA1):
@@ -178,7 +179,7 @@ def parse_config(data: bytes) -> Config:
         raise _fail(f"image config of {len(data)} bytes, the limit is {CONFIG_BYTES_MAX}")
     try:
         raw = msgspec.json.decode(data, type=_Config)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise _fail(f"image config is not valid: {error}") from None
     diff_ids = (raw.rootfs.diff_ids if raw.rootfs else None) or ()
     if len(diff_ids) > LAYERS_MAX:

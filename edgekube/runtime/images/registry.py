@@ -19,6 +19,7 @@ from edgekube.runtime.images import challenge, manifest
 from edgekube.runtime.images.hosts import Endpoint, RegistryConfig, credentials_for
 from edgekube.runtime.images.reference import Reference
 from edgekube.runtime.images.web import Response, Trust, WebClient, WebFailure
+from edgekube.types.unreadable import UNREADABLE
 
 REDIRECTS_MAX = 5
 ATTEMPTS_MAX = 4
@@ -190,7 +191,7 @@ async def _refusal(response: Response) -> Exception:
     data = await response.read(ERROR_BYTES_MAX)
     try:
         errors = msgspec.json.decode(data, type=_Errors).errors or ()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         errors = ()
     # A server's words go into the pod's status: one line, and not too long.
     detail = "; ".join(f"{each.code}: {each.message}" for each in errors[:3] if each.code or each.message)[:500]

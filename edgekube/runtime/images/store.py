@@ -23,6 +23,7 @@ import trio
 
 from edgekube.runtime.api import Image, ImageConfig, ImageFailure, RuntimeFailure
 from edgekube.runtime.images.reference import image_id
+from edgekube.types.unreadable import UNREADABLE
 
 log = getLogger(__name__)
 
@@ -101,7 +102,7 @@ class ContentStore:
                     found = msgspec.json.decode(file.read(INDEX_BYTES_MAX), type=Index)
             except FileNotFoundError:
                 continue
-            except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (OSError, *UNREADABLE) as error:
                 log.error("image index damaged path=%s error=%s", path, error)
                 continue
             if found.version > INDEX_VERSION:

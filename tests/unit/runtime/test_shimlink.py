@@ -30,6 +30,14 @@ def test_noise_raises_nothing_but_a_protocol_error(noise: bytes) -> None:
         pass
 
 
+@given(st.binary(max_size=20))
+def test_a_state_with_any_text_is_read_or_refused(text: bytes) -> None:
+    try:
+        shimlink.decode_state(b'{"started_at":"' + text + b'"}')
+    except ProtocolError:
+        pass
+
+
 def test_a_frame_has_a_limit() -> None:
     with pytest.raises(ProtocolError):
         FrameBuffer().feed((shimlink.FRAME_BYTES_MAX + 1).to_bytes(4, "little") + b"1")
