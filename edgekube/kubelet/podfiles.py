@@ -138,7 +138,7 @@ class PodFiles:
 
     def _write_etc(self, pod: Pod, ips: tuple[str, ...]) -> None:
         config = self._services.config
-        etc = self._volumes.run_dir / "etc"
+        etc = self._volumes.disk_dir / "etc"
         etc.mkdir(exist_ok=True)
         if pod.spec.hostNetwork:
             hosts = host_network_hosts(pod, Path("/etc/hosts").read_text(errors="replace"))
@@ -151,16 +151,15 @@ class PodFiles:
             ("hostname", build.sandbox_spec(pod, config).hostname + "\n"),
         ):
             path = etc / name
-            # Written in place: running containers have these very inodes mounted.
-            if not path.exists() or path.read_text() != text:
-                path.write_text(text)
+            if not _says(path, text.encode()):
+                path.write_text(text)  # in place: running containers have these very inodes mounted
                 path.chmod(0o644)
 
     def mounts(self, pod: Pod, container: AnyContainer, env: Mapping[str, str], attempt: int) -> list[Mount]:
         """All bind mounts of a container: its volumes, then what it does not cover of /etc and its message file."""
         mounts = self._volumes.mounts(pod, container, env)
         taken = {mount.target for mount in mounts}
-        etc = self._volumes.run_dir / "etc"
+        etc = self._volumes.disk_dir / "etc"
         security = container.securityContext
         readonly = bool(security is not None and security.readOnlyRootFilesystem)
         for name in ("hosts", "resolv.conf", "hostname"):
@@ -170,13 +169,13 @@ class PodFiles:
         if target not in taken:
             path = self._message_path(container.name, attempt)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            path.write_bytes(b"")
             path.chmod(0o666)
             mounts.append(Mount(target=target, source=str(path)))
         return mounts
 
     def _message_path(self, container: str, attempt: int) -> Path:
-        return self._volumes.run_dir / "containers" / container / str(attempt)
+        return self._volumes.disk_dir / "containers" / container / str(attempt)
 
     def termination_message(self, pod: Pod, status: ContainerStatus) -> str:
         """What an ended container left: its message file, or the end of its log (terminationMessagePolicy)."""
@@ -208,6 +207,15 @@ class PodFiles:
 
     def remove_logs(self) -> None:
         shutil.rmtree(build.log_dir(self._pod, self._services.config), ignore_errors=True)
+
+
+def _says(path: Path, wanted: bytes) -> bool:
+    """Whether a file holds `wanted`, without reading more than that: containers can write to it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(wanted) + 1) == wanted
+    except FileNotFoundError:
+        return False
 
 
 def _references(pod: Pod) -> frozenset[tuple[str, str]]:

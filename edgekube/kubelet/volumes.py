@@ -35,7 +35,9 @@ NAME_MAX, PAYLOAD_PATH_MAX = 255, 4096
 PROPAGATION = {"": "private", "None": "private", "HostToContainer": "rslave", "Bidirectional": "rshared"}
 
 
-SUPPORTED = ("configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath")
+# What this process writes, as root, while containers run: they may look at it and never change it (CVE-2017-1002102).
+CONFIGURATION = ("configMap", "secret", "downwardAPI", "projected")
+SUPPORTED = (*CONFIGURATION, "emptyDir", "hostPath")
 # With a PersistentVolumeClaim the volume comes in as the hostPath of its PersistentVolume (podfiles.py).
 
 
@@ -58,10 +60,10 @@ class PodVolumes:
         self._memory_limit = sum(limits) if limits and all(limits) else 0
 
     @property
-    def run_dir(self) -> Path:
-        """The pod's folder on tmpfs, made on first use: hosts, resolv.conf, termination messages."""
-        self._run.mkdir(parents=True, exist_ok=True, mode=0o750)
-        return self._run
+    def disk_dir(self) -> Path:
+        """The pod's folder on disk, made on first use: for files that containers can make as large as they like."""
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return self._data
 
     def path(self, volume: Volume) -> Path:
         """Host folder of a volume."""
@@ -146,7 +148,7 @@ class PodVolumes:
                 Mount(
                     target=os.path.normpath(os.path.join("/", wanted.mountPath)),
                     source=str(source),
-                    readonly=wanted.readOnly,
+                    readonly=wanted.readOnly or kind_of(volume) in CONFIGURATION,
                     propagation=PROPAGATION[wanted.mountPropagation],
                     options=("rro",) if recursively_readonly(wanted) else (),
                 )

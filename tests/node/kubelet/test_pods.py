@@ -71,6 +71,29 @@ async def test_updates_reach_running_pods(node: RealNode) -> None:
     with trio.fail_after(5):
         while await node.exec("web", "cat", "/cm/k", "/cm/more") != "newx":  # noqa: ASYNC110
             await trio.sleep(0.05)
+    # The node writes there while the container runs: the container must not prepare the ground for it.
+    refused = await node.exec("web", "sh", "-c", "touch /cm/x 2>&1; rm /cm/..data 2>&1; true")
+    assert refused.count("Read-only file system") == 2, refused
+
+
+async def test_what_a_container_fills_is_not_the_nodes_memory(node: RealNode) -> None:
+    """/etc/hosts, /etc/resolv.conf and the termination message are files the container may write without end."""
+    files = "/etc/hosts /etc/resolv.conf /etc/hostname /dev/termination-log"
+    fill = f"for f in {files}; do dd if=/dev/zero bs=1M count=3 2>/dev/null >> $f; done"
+    await node.run("web", f"{fill}; touch /filled; sleep 1000")
+    with trio.fail_after(10):
+        while "filled" not in await node.exec("web", "ls", "/"):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    held = [path.stat().st_size for path in (node.folder / "run" / "kubelet").rglob("*") if path.is_file()]
+    assert max(held, default=0) < 1_000_000
+    # What is as it should be is told without reading all of it, and what is not is set right.
+    await node.client.patch(Pod, "web", "default", patch={"metadata": {"labels": {"a": "b"}}})
+    with trio.fail_after(10):
+        while await node.exec("web", "head", "-c", "10", "/etc/hosts") != "# Kubernet":  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    with trio.fail_after(10):
+        while len(await node.exec("web", "cat", "/etc/hosts")) > 1000:  # noqa: ASYNC110
+            await trio.sleep(0.05)
 
 
 async def test_a_sub_path_cannot_lead_out(node: RealNode, tmp_path: Path) -> None:

@@ -208,6 +208,23 @@ def test_sub_path_folders_stay_inside(tmp_path: Path) -> None:
     assert not Path("/tmp/ek-escaped").exists()
 
 
+def test_configuration_volumes_are_read_only(tmp_path: Path) -> None:
+    volumes = [
+        {"name": "c", "configMap": {"name": "c"}},
+        {"name": "s", "secret": {"secretName": "s"}},
+        {"name": "d", "downwardAPI": {}},
+        {"name": "p", "projected": {}},
+        {"name": "e", "emptyDir": {}},
+        {"name": "h", "hostPath": {"path": str(tmp_path)}},
+    ]
+    wanted = [{"name": v["name"], "mountPath": f"/{v['name']}"} for v in volumes]
+    pod = pod_of(volumes=volumes, containers=[{"name": "main", "volumeMounts": wanted}])
+    mounts = PodVolumes(pod, data_dir=tmp_path, run_dir=tmp_path).mounts(pod, pod.spec.containers[0], {})
+    assert {m.target: m.readonly for m in mounts} == {
+        "/c": True, "/s": True, "/d": True, "/p": True, "/e": False, "/h": False
+    }  # fmt: skip
+
+
 def test_a_host_path_with_a_nul_is_refused() -> None:
     with pytest.raises(ConfigError, match="NUL"):
         check_host_path(HostPathVolumeSource(path="/tmp\0/x"))

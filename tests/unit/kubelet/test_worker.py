@@ -41,7 +41,7 @@ async def test_deletion_stops_cleans_and_takes_it_out_of_the_api(world: World, a
     await world.until_gone()
     assert world.runtime.sandboxes() == ()
     assert world.network.attachments() == []
-    assert list((world.folder / "run" / "pods").iterdir()) == []
+    assert [entry for place in ("run", "data") for entry in (world.folder / place / "pods").glob("*")] == []
     assert list((world.folder / "log" / "pods").glob("*")) == []
     assert [method for method, _ in world.runtime.calls].count("stop_container") == 1
 
