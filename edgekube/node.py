@@ -41,7 +41,7 @@ from edgekube.kubelet.config import KubeletConfig
 from edgekube.kubelet.node_api import LocalNodeApi
 from edgekube.kubelet.role import Kubelet
 from edgekube.memory import MemoryKeeper
-from edgekube.native.memory import give_back, objects_from_heap
+from edgekube.native.memory import give_back
 from edgekube.network.api import NetworkFailure
 from edgekube.network.bridge import BridgeNetwork
 from edgekube.notify import notify
@@ -402,7 +402,6 @@ def main(argv: Sequence[str]) -> int:
         print("edgekube run: a node needs root for namespaces, mounts and nftables: run it with sudo", file=sys.stderr)
         return 1
     os.umask(0o022)
-    objects_from_heap()
     try:
         return trio.run(run_until_signal, settings)
     except* (StoreError, NetworkFailure, RuntimeFailure, PkiFailure, OSError) as group:

@@ -1,5 +1,4 @@
-/* System calls and small composites for edgekube.native. No state but the allocator's; every function returns >= 0 or
- * -errno.
+/* System calls and small composites for edgekube.native. No state; every function returns >= 0 or -errno.
  *
  * Two of them make a child that shares our memory (CLONE_VM | CLONE_VFORK): this thread sleeps until the child ends or
  * execs, so the child may write to the caller's variables, and nothing is copied however large the caller is. Such a
@@ -61,53 +60,6 @@ int ek_forget_pages(uintptr_t start, size_t bytes) { return result(madvise((void
 
 /* 1 when pages went back to the kernel. The extension lives in glibc's Python, so this is glibc's heap. */
 int ek_trim_heap(void) { return malloc_trim(0); }
-
-/* Python's allocator (Doc/c-api/memory.rst, "Customize Memory Allocators"), which the limited API does not declare. */
-typedef struct {
-    void *context;
-    void *(*malloc)(void *context, size_t bytes);
-    void *(*calloc)(void *context, size_t count, size_t bytes);
-    void *(*realloc)(void *context, void *block, size_t bytes);
-    void (*free)(void *context, void *block);
-} allocator;
-enum { DOMAIN_MEM = 1, DOMAIN_OBJ = 2 };
-extern void PyMem_GetAllocator(int domain, allocator *found);
-extern void PyMem_SetAllocator(int domain, allocator *wanted);
-extern void *PyMem_RawMalloc(size_t bytes);
-extern void *PyMem_RawCalloc(size_t count, size_t bytes);
-
-static allocator python_allocator;
-static size_t python_bytes_max;
-
-static void *allocate(void *context, size_t bytes) {
-    return bytes > python_bytes_max ? PyMem_RawMalloc(bytes) : python_allocator.malloc(context, bytes);
-}
-
-static void *allocate_zeroed(void *context, size_t count, size_t bytes) {
-    if (bytes && count > python_bytes_max / bytes) return PyMem_RawCalloc(count, bytes);
-    return python_allocator.calloc(context, count, bytes);
-}
-
-static void *allocate_again(void *context, void *block, size_t bytes) {
-    return block ? python_allocator.realloc(context, block, bytes) : allocate(context, bytes);
-}
-
-/* Python's own allocator tells its blocks by their address and hands all others to the heap: it does so with its own
- * requests above 512 bytes. Hooks of a debug build or of tracemalloc, which have a context for each domain, are left
- * alone: 0 then. Only while there is one thread. */
-int ek_objects_from_heap(size_t bytes_max) {
-    allocator objects, memory;
-    PyMem_GetAllocator(DOMAIN_OBJ, &objects);
-    PyMem_GetAllocator(DOMAIN_MEM, &memory);
-    if (memory.malloc == allocate) return 1;
-    if (memory.malloc != objects.malloc || memory.context != objects.context) return 0;
-    python_allocator = memory;
-    python_bytes_max = bytes_max;
-    allocator ours = {memory.context, allocate, allocate_zeroed, allocate_again, memory.free};
-    PyMem_SetAllocator(DOMAIN_OBJ, &ours);
-    PyMem_SetAllocator(DOMAIN_MEM, &ours);
-    return 1;
-}
 
 int64_t ek_fs_type(const char *path) {
     struct statfs fs;

@@ -22,7 +22,6 @@ int ek_socket_in_netns(int netns_fd, int family, int type, int protocol);
 /* Memory (madvise(2), malloc_trim(3)). */
 int ek_forget_pages(uintptr_t start, size_t bytes);
 int ek_trim_heap(void);
-int ek_objects_from_heap(size_t bytes_max);
 
 /* Processes (clone(2), prctl(2)). */
 int ek_set_subreaper(int on);

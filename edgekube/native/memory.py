@@ -2,22 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from edgekube.native._lib import check, lib
 
-# Smaller ones are most of all allocations, and quicker from Python's allocator: 64 would cost a write 10 % of its CPU.
-SMALL_OBJECT_BYTES_MAX: Final = 160
 _HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) [0-9a-f]+ \S+ ([0-9]+)")
-
-
-def objects_from_heap() -> bool:
-    """Let Python take all but its small objects from the C library's heap, which `trim_heap` can return page by page.
-
-    Python's own allocator returns arenas of 1 MiB, and one object left keeps each of them: what a burst needed would
-    stay. To be called at the start of a process, before it has threads; False where the allocator is a debugger's.
-    """
-    return bool(check(lib.ek_objects_from_heap(SMALL_OBJECT_BYTES_MAX)))
 
 
 def trim_heap() -> None:
