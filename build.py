@@ -415,7 +415,7 @@ def main() -> int:
     commands.add_parser("types").set_defaults(call=command_types)
     commands.add_parser("lint").set_defaults(call=command_lint)
     soak = commands.add_parser("soak")
-    soak.add_argument("rest", nargs=argparse.REMAINDER, help="the first seed, and --count")
+    soak.add_argument("rest", nargs=argparse.REMAINDER, help="the first seed, --count, --kind core|store")
     soak.set_defaults(call=command_soak)
     commands.add_parser("lock").set_defaults(call=command_lock)
     binary = commands.add_parser("binary")

@@ -20,7 +20,7 @@ from edgekube.store.state import REVISION_FIRST, Outcome
 from edgekube.testing import sim_machine
 from edgekube.testing.linearizability import Operation, Undecided, check
 from edgekube.testing.sim_checks import Checks
-from edgekube.testing.sim_clients import KEYS, Client, Group, Watcher
+from edgekube.testing.sim_clients import KEYS, TIMEOUT, Client, Group, Watcher
 from edgekube.testing.sim_member import Member
 from edgekube.testing.sim_plan import Plan
 from edgekube.testing.sim_scenarios import Scenarios
@@ -242,6 +242,7 @@ class Simulation(Scenarios):
         world = self.world
         world.run_until(self.plan.duration)
         self.mend()
+        world.run_until(world.now + TIMEOUT)  # by then every operation has its place in the history
         while True:
             world.run_until(world.now + _LOOK_PAUSE)
             complaint = self.complaint()

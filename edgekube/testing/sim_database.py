@@ -22,6 +22,7 @@ class SimDatabase(MemoryDisk):
         super().__init__(meta)
         self.files = disk
         self.incarnation: Incarnation | None = None
+        self.held = False  # commits wait meanwhile
         self._under_way: list[Callable[[SimDatabase], None]] = []
 
     def crash(self, disk: SimDisk) -> "SimDatabase":
@@ -38,6 +39,9 @@ class SimDatabase(MemoryDisk):
             await trio.lowlevel.checkpoint()
             raise full("the simulated disk is full")
         self._under_way.append(change)
+        with trio.CancelScope(shield=True):
+            while self.held and (self.incarnation is None or not self.incarnation.is_ghost):  # noqa: ASYNC110
+                await trio.sleep(0.002)
         await self.files.perform(lambda: None)
         self._under_way.remove(change)
         change(self)

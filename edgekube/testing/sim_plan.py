@@ -5,7 +5,7 @@ among what is there. So faults can be left out of a plan one by one while the re
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -33,6 +33,9 @@ FAULTS: Final[dict[str, int]] = {
     "churn": 3,  # one leader after the other is lost
     "upgrade": 2,
 }
+
+# A lease counts on clocks that run equally fast, and on candidates that ask first unless their leader sent them.
+LEASE_EXCLUDES: Final = ("stall", "jump", "contest", "churn")
 
 # Stories of `sim_scenarios`, of which an aimed plan tells one several times.
 SCENARIOS: Final = ("double-vote", "figure-8", "cut-off", "joint-split", "two-changes", "late-report")
@@ -74,10 +77,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     window: int
 
 
-def make_plan(seed: int, faults_known: Mapping[str, int] = FAULTS) -> Plan:
+def make_plan(
+    seed: int, faults_known: Mapping[str, int] = FAULTS, *, lease_excludes: Collection[str] = LEASE_EXCLUDES
+) -> Plan:
     """The plan of a seed. Each takes its own subset of the kinds of faults: with all of them at once few get far."""
     if faults_known is FAULTS and seed % AIMED_EVERY == AIMED_EVERY - 1:
-        return make_aimed_plan(seed)
+        return make_scenario_plan(seed)
     rng = random.Random(seed)
     kinds = [kind for kind in faults_known if rng.random() < 0.5]
     if "rot" in kinds:
@@ -86,9 +91,7 @@ def make_plan(seed: int, faults_known: Mapping[str, int] = FAULTS) -> Plan:
     duration = rng.choice((4_000.0, 8_000.0, 8_000.0, 16_000.0))
     lease = rng.random() < 0.1
     if lease:
-        # A lease counts on clocks that run equally fast, and on candidates that ask first unless their leader sent
-        # them.
-        kinds = [kind for kind in kinds if kind not in ("stall", "jump", "contest", "churn")]
+        kinds = [kind for kind in kinds if kind not in lease_excludes]
     count = rng.randrange(int(duration / 400)) if kinds else 0
     weights = [faults_known[kind] for kind in kinds]
     faults = tuple(
@@ -118,34 +121,47 @@ def make_plan(seed: int, faults_known: Mapping[str, int] = FAULTS) -> Plan:
     )
 
 
-def make_aimed_plan(seed: int) -> Plan:
-    """A plan for a calm group to which one story happens several times."""
-    rng = random.Random(seed)
+def make_scenario_plan(seed: int) -> Plan:
+    """A plan for a calm group to which one of `SCENARIOS` happens several times."""
     kind = SCENARIOS[seed // AIMED_EVERY % len(SCENARIOS)]
-    quick = kind == "cut-off"  # others must be elected and write before the leader misses them
     count = 8 if kind in ("double-vote", "cut-off") else 4  # some stories are short
+    plan = make_aimed_plan(seed, kind, count=count, members=5 if kind == "late-report" else 3, duration=8_500.0)
+    if kind == "cut-off":  # others must be elected and write before the leader misses them
+        lease = random.Random(seed).random() < 0.7
+        return msgspec.structs.replace(
+            plan, clients=4, think=10.0, delay_max=3.0, disk=0.5, check_quorum=True, lease=lease
+        )
+    if kind == "late-report":
+        return msgspec.structs.replace(plan, asynchronous=True)
+    return msgspec.structs.replace(plan, message_size=0) if kind == "figure-8" else plan
+
+
+def make_aimed_plan(seed: int, kind: str, *, count: int, members: int, duration: float) -> Plan:
+    """A plan for a calm group to which one story happens so many times."""
+    rng = random.Random(seed)
+    pace = (duration - 1300) / count
     faults = tuple(
-        Fault(800.0 + (n * 7200 + rng.randrange(2000)) / count, kind, (rng.random(), rng.random(), rng.random()))
+        Fault(800.0 + (n + rng.random() * 0.25) * pace, kind, (rng.random(), rng.random(), rng.random()))
         for n in range(count)
     )
     return Plan(
         seed=seed,
         faults=faults,
-        members=5 if kind == "late-report" else 3,
-        duration=8_500.0,
-        clients=4 if quick else rng.choice((2, 4)),
-        think=10.0 if quick else rng.choice((30.0, 60.0)),
+        members=members,
+        duration=duration,
+        clients=rng.choice((2, 4)),
+        think=rng.choice((30.0, 60.0)),
         loss=0.0,
         repeat=rng.choice((0.0, 0.05)),
-        delay_max=3.0 if quick else rng.choice((3.0, 10.0)),
-        disk=0.5 if quick else rng.choice((4.0, 15.0)),
+        delay_max=rng.choice((3.0, 10.0)),
+        disk=rng.choice((4.0, 15.0)),
         drift=0.0,
-        asynchronous=kind == "late-report" or rng.random() < 0.75,
+        asynchronous=rng.random() < 0.75,
         pre_vote=rng.random() < 0.7,
-        check_quorum=quick or rng.random() < 0.7,
-        lease=quick and rng.random() < 0.7,
+        check_quorum=rng.random() < 0.7,
+        lease=False,
         step_down=rng.random() < 0.7,
-        message_size=0 if kind == "figure-8" else rng.choice((0, 4096)),
+        message_size=rng.choice((0, 4096)),
         window=rng.choice((1, 256)),
     )
 

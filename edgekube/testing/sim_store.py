@@ -21,11 +21,11 @@ from edgekube.testing.linearizability import Operation, Undecided, check
 from edgekube.testing.raftnet import MemoryNetwork
 from edgekube.testing.sim_checks import Checks
 from edgekube.testing.sim_clients import KEYS
-from edgekube.testing.sim_faults import Faults
 from edgekube.testing.sim_os import simulate_files
-from edgekube.testing.sim_plan import Plan, make_plan
+from edgekube.testing.sim_plan import Plan, make_aimed_plan, make_plan
 from edgekube.testing.sim_store_clients import StoreClient, StoreWatcher
 from edgekube.testing.sim_store_member import StoreMember
+from edgekube.testing.sim_store_stories import Stories
 from edgekube.testing.sim_store_watch import watch_everything
 from edgekube.testing.sim_trio import deterministic, run, seeded
 from edgekube.testing.sim_world import Network, SimulationFailed, World
@@ -59,9 +59,17 @@ STORE_FAULTS: Final[dict[str, int]] = {
 }
 
 
+STORIES: Final = ("held-up", "overtaken")
+AIMED_EVERY: Final = 10
+"""One of so many plans tells a story."""
+
+
 def make_store_plan(seed: int) -> Plan:
     """The plan of a seed, of faults that strike here."""
-    return make_plan(seed, STORE_FAULTS)
+    if seed % AIMED_EVERY == AIMED_EVERY - 1:
+        return make_aimed_plan(seed, STORIES[seed // AIMED_EVERY % len(STORIES)], count=2, members=5, duration=14_000.0)
+    # The product's leader notices when it stood still, and takes the time off its lease.
+    return make_plan(seed, STORE_FAULTS, lease_excludes=("contest", "churn"))
 
 
 class TrioWorld(World):
@@ -90,7 +98,7 @@ class TrioWorld(World):
                 await self._lot.park()
 
 
-class StoreSimulation(Faults[StoreMember]):
+class StoreSimulation(Stories):
     """The state of one run; use `run_store`."""
 
     def __init__(self, plan: Plan, nursery: trio.Nursery) -> None:
@@ -117,6 +125,7 @@ class StoreSimulation(Faults[StoreMember]):
             StoreWatcher(1, self, b"/k/", b"/k0"),
             StoreWatcher(2, self, KEYS[1], KEYS[4]),
         ]
+        self.storyteller = StoreClient(plan.clients + 1, self)
         # New leaders are asked at once, before they know what is committed.
         self._visitor = StoreClient(plan.clients, self)
         self.checks.on_leader = lambda number: self.world.after(self.rng.random() * 3, lambda: self._visit(number))
@@ -161,7 +170,11 @@ class StoreSimulation(Faults[StoreMember]):
     def _stall(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
         leader = self.leader()
         victim = leader if leader is not None and how < 0.5 else up[int(whom * len(up))]
-        victim.stalled_until = self.world.now + 50 + span * 1500
+        pause = 50 + span * 1500
+        victim.stalled_until = self.world.now + pause
+        if victim is leader:  # whoever asks it meanwhile is answered when it goes on
+            for n in range(1, 4):
+                self.world.after(n * pause / 4, lambda: self._visit(victim.id))
 
     def _bad_disk(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
         up[int(whom * len(up))].files.failing = True
@@ -332,6 +345,10 @@ class StoreSimulation(Faults[StoreMember]):
             if member.store is None or member.store.applied != leader.store.applied:
                 return f"member {number} has not caught up"
             self.checks.contents(number, member.store.revision, member.rows())
+            if member.works_under != member.store.conf_state:
+                raise SimulationFailed(
+                    f"member {number} works under {member.works_under}, and its store has {member.store.conf_state}"
+                )
         return ""
 
     def describe(self) -> str:

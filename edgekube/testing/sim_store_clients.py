@@ -78,15 +78,27 @@ class StoreClient:
 
     async def _write(self, member: "StoreMember") -> None:
         rng = self._rng
-        store, incarnation = member.store, member.incarnation
-        assert store is not None
         chosen = rng.sample(KEYS, rng.choice((1, 1, 1, 2)))
-        value = b"%d.%d/%%d" % (self._number, self._count)
-        if rng.random() < 0.05:
-            value += bytes(rng.randrange(4000))
+        value = self._value(rng.randrange(3000) if rng.random() < 0.15 else 0)  # some are more than a sector
         ops = tuple(Delete(key) if rng.random() < 0.15 else Put(key, value % n) for n, key in enumerate(chosen))
         guards = tuple(Guard(key, self._known.get(key, 0)) for key in chosen) if rng.random() < 0.5 else ()
-        fence = store.term if rng.random() < 0.1 else 0
+        fence = member.store.term if member.store is not None and rng.random() < 0.1 else 0
+        await self._transact(member, guards, ops, fence)
+
+    def _value(self, size: int) -> bytes:
+        return b"%d.%d/%%d" % (self._number, self._count) + self._rng.randbytes(size).replace(b"%", b"-")
+
+    async def put(self, member: "StoreMember", size: int) -> None:
+        """Write so many bytes."""
+        self._count += 1
+        await self._transact(member, (), (Put(self._rng.choice(KEYS), self._value(size) % 0),), 0)
+
+    async def _transact(
+        self, member: "StoreMember", guards: tuple[Guard, ...], ops: tuple[Put | Delete, ...], fence: int
+    ) -> None:
+        store, incarnation = member.store, member.incarnation
+        if store is None:
+            return
         call = trio.current_time()
         back: float | None = None
         result = None

@@ -84,6 +84,7 @@ class Incarnation(Process):
         self.random = MemberRandom(member.rng.getrandbits(60))
         self.random.incarnation = self
         self.raw: RawNode | None = None
+        self.log: WatchedLog | None = None
         self.committed = 0
         self.conf_state = member.database.meta.conf_state
         self.conf_state_before = self.conf_state  # as of the entry before
@@ -102,6 +103,12 @@ class WatchedLog(Wal):
     def watch(self, incarnation: Incarnation) -> None:
         """From now on."""
         self._incarnation = incarnation
+        incarnation.log = self
+
+    @property
+    def room(self) -> int:
+        """Bytes that are left in the present segment."""
+        return self._room()
 
     def append(
         self,
@@ -350,6 +357,12 @@ class StoreMember:
         self.database = self.database.crash(self.files)
         self.simulation.world.note(4, self.id, power)
         incarnation.scope.cancel()
+
+    @property
+    def works_under(self) -> ConfState | None:
+        """The membership its core counts votes by."""
+        raw = self.incarnation.raw if self.incarnation is not None else None
+        return raw.raft.tracker.membership.conf_state() if raw is not None else None
 
     def rows(self) -> Mapping[bytes, KeyValue]:
         """Everything it holds."""
