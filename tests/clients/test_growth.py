@@ -25,8 +25,8 @@ REMEMBERED = (
     r"edgekube\.store\.history\..*",  # 8 MiB and five minutes
     r"edgekube\.store\.watch\._Channel\.events",  # the same
     r"edgekube\.raft\.walindex\.LogIndex\._tail",  # the last entries of the log, by bytes
-    r"edgekube\.store\.single\.SingleStore\._unflushed",  # until the next flush
-    r"edgekube\.store\.state\.StateMachine\._recent.*",  # the same
+    r"edgekube\.store\.replicated\.ReplicatedStore\._unflushed",  # until the next flush
+    r"edgekube\.store\.state\.StateMachine\._(recent.*|deleted)",  # the same
     r"edgekube\.store\.volatile\..*",  # Events: 5,000, 6 MiB, an hour
     r"edgekube\.(network\.nft_table\.NftTable\._elements|proxy\.ruleset\.Merger\._owners)",  # empty ones of 16 shards
     r"cache of Authenticator.*",  # who 64 processes were

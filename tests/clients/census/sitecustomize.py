@@ -30,7 +30,8 @@ def census() -> dict[str, dict[str, int]]:
                 objects[f"running {found.__qualname__}"] += 1
                 measure(lengths, found.__qualname__, iter(frame.f_locals.items()))
         elif isinstance(found, functools._lru_cache_wrapper):
-            lengths[f"cache of {found.__qualname__}"] += found.cache_info().currsize
+            if found.__module__.startswith("edgekube."):
+                lengths[f"cache of {found.__qualname__}"] += found.cache_info().currsize
         elif not isinstance(found, (type, FrameType)):
             name = f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind.__module__, str) else kind.__qualname__
             objects[name] += 1
