@@ -193,9 +193,9 @@ class PodFiles:
             return tail_text(Path(status.spec.log_path), LOG_TAIL_LINES, LOG_TAIL_BYTES)
         return ""
 
-    def remove(self) -> None:
+    async def remove(self) -> None:
         """Everything but the logs."""
-        self._volumes.remove()
+        await self._volumes.remove()
         self._tokens.clear()
 
     def forget(self, pod: Pod, container: str, attempt: int) -> None:

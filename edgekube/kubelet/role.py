@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -25,6 +24,7 @@ from edgekube.kubelet.withdrawal import Withdrawals
 from edgekube.kubelet.worker import ENDED, PodWorker
 from edgekube.network.api import PodNetwork
 from edgekube.runtime.api import ContainerRuntime, Sandbox
+from edgekube.runtime.trees import remove_tree
 from edgekube.types.core_v1 import ConfigMap, Node, Pod, Secret, Service, ServiceAccount
 from edgekube.types.discovery_v1 import EndpointSlice
 
@@ -203,12 +203,12 @@ class Kubelet:
                     if folder.name not in uids:
                         log.info("orphan_folder=%s removed", folder)
                         unmount_below(folder)
-                        await trio.to_thread.run_sync(_remove_tree, str(folder))
+                        await remove_tree(str(folder))
         logs = self._config.log_dir / "pods"
         if logs.is_dir():
             for folder in logs.iterdir():
                 if folder.name.rpartition("_")[2] not in uids:
-                    await trio.to_thread.run_sync(_remove_tree, str(folder))
+                    await remove_tree(str(folder))
 
     async def _remove_orphan(self, sandbox: Sandbox) -> None:
         grace = float(sandbox.spec.labels.get(LABEL_GRACE, "30"))
@@ -220,7 +220,3 @@ class Kubelet:
             await all_of([partial(self._runtime.remove_sandbox, sandbox.spec.id)])
         except PASSING as error:
             log.warning("orphan_sandbox=%s error=%s", sandbox.spec.id, error)
-
-
-def _remove_tree(path: str) -> None:
-    shutil.rmtree(path, ignore_errors=True)

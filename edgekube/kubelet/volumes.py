@@ -19,6 +19,7 @@ from edgekube.kubelet.spec import recursively_readonly
 from edgekube.native.files import Resolve, openat2
 from edgekube.native.mounts import DETACH, MountFlag, mount, umount
 from edgekube.runtime.api import Mount
+from edgekube.runtime.trees import remove_tree
 from edgekube.types.core_v1 import (
     Container,
     EmptyDirVolumeSource,
@@ -186,11 +187,11 @@ class PodVolumes:
             os.close(root_fd)
         return pin
 
-    def remove(self) -> None:
+    async def remove(self) -> None:
         """Unmount and delete everything the pod had on this node but its logs."""
         for base in (self._run, self._data):
             unmount_below(base)
-            shutil.rmtree(base, ignore_errors=True)
+            await remove_tree(str(base))
         self._written.clear()
 
 

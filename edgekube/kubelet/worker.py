@@ -350,7 +350,7 @@ class PodWorker:
     async def _remove_node_parts(self) -> None:
         self._containers.stop_watching()
         await self._sandbox.remove()
-        self._files.remove()
+        await self._files.remove()
 
     async def _terminate(self) -> None:
         """The pod was deleted: stop, report the ending, clean up, and take it out of the API."""

@@ -46,6 +46,7 @@ from edgekube.runtime.sandbox import SandboxRecord
 from edgekube.runtime.shimlink import ShimLink
 from edgekube.runtime.spec import parse_signal
 from edgekube.runtime.streams import Streams
+from edgekube.runtime.trees import remove_tree
 
 START_SECONDS_MAX = 120.0
 CLEAN_SECONDS_MAX = 60.0
@@ -525,4 +526,4 @@ class Engine:
         for mounted in overlay.mounted_below(self.paths.run, Path("/proc/self/mountinfo").read_text()):
             overlay.unmount(mounted)
         for folder in (self.paths.run, self.paths.snapshots):
-            await self.launcher.remove_tree(folder)
+            await remove_tree(folder)

@@ -22,10 +22,10 @@ from edgekube.runtime.container import Container, ContainerRecord
 from edgekube.runtime.layout import Paths, write_whole
 from edgekube.runtime.shimlink import ShimLink
 from edgekube.runtime.spec import Surroundings, build, parse_signal, update_document
+from edgekube.runtime.trees import remove_tree
 from edgekube.runtime.users import read_user_files, resolve
 
 KILL_SECONDS_MAX = 10.0
-SMALL_TREE_ENTRIES = 256
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -200,7 +200,7 @@ class Launcher:
         overlay.unmount(root)
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(root)
-        await self.remove_tree(self.paths.snapshot(container_id))
+        await remove_tree(self.paths.snapshot(container_id))
         shutil.rmtree(self.paths.container(container_id), ignore_errors=True)
 
     async def runc_delete(self, container_id: str) -> None:
@@ -209,15 +209,6 @@ class Launcher:
             check=False,
             capture_stderr=True,
         )
-
-    @staticmethod
-    async def remove_tree(folder: str) -> None:
-        """A large one by a process of its own: deleting thousands of files would hold the loop up."""
-        if overlay.count_entries(folder, SMALL_TREE_ENTRIES) < SMALL_TREE_ENTRIES:
-            shutil.rmtree(folder, ignore_errors=True)
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.run_process(["rm", "-rf", "--one-file-system", "--", folder], check=False)
 
     async def update(self, container_id: str, resources: Resources) -> None:
         done = await trio.run_process(

@@ -52,13 +52,3 @@ def mounted_below(folder: str, mountinfo: str) -> list[str]:
         if point.startswith(folder.rstrip("/") + "/"):
             found.append(point)
     return sorted(found, key=len, reverse=True)
-
-
-def count_entries(folder: str, limit: int) -> int:
-    """Files and folders below, counting no further than `limit`."""
-    count = 0
-    for _, folders, files in os.walk(folder):
-        count += len(folders) + len(files)
-        if count >= limit:
-            return limit
-    return count

@@ -13,6 +13,7 @@ from edgekube.runtime import container as containers_on_disk
 from edgekube.runtime import overlay, sandbox, shimlink
 from edgekube.runtime.container import Container, ContainerRecord
 from edgekube.runtime.shimlink import ShimLink
+from edgekube.runtime.trees import remove_tree
 
 if TYPE_CHECKING:
     from edgekube.runtime.engine import Engine
@@ -122,4 +123,4 @@ async def _sweep(engine: "Engine") -> None:
     for name in set(os.listdir(f"{paths.mounts}/ns")) - sandboxes:
         sandbox.remove(paths, name)
     for name in set(os.listdir(paths.snapshots)) - containers:
-        await engine.launcher.remove_tree(paths.snapshot(name))
+        await remove_tree(paths.snapshot(name))

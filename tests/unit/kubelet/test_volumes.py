@@ -112,7 +112,7 @@ def test_files_appear_change_and_vanish_together(tmp_path: Path) -> None:
     assert tree(root) == {}
 
 
-def test_the_same_files_are_not_written_again(tmp_path: Path) -> None:
+async def test_the_same_files_are_not_written_again(tmp_path: Path) -> None:
     pod = pod_of(volumes=[{"name": "v", "configMap": {"name": "cm"}}])
     wanted = pod.spec.volumes[0]
     volumes = PodVolumes(pod, data_dir=tmp_path / "data", run_dir=tmp_path / "run")
@@ -126,7 +126,7 @@ def test_the_same_files_are_not_written_again(tmp_path: Path) -> None:
     assert after_restart.write(wanted, files(a="2"))
     assert shows(volumes.path(wanted), files(a="2"), None)
     assert not shows(volumes.path(wanted), {"a": File(b"2", 0o600)}, None)
-    after_restart.remove()
+    await after_restart.remove()
     assert not volumes.path(wanted).exists()
 
 
@@ -159,7 +159,7 @@ def test_kinds_this_node_lacks_are_named(tmp_path: Path) -> None:
         PodVolumes(pod, data_dir=tmp_path, run_dir=tmp_path).prepare(pod.spec.volumes[0])
 
 
-def test_an_empty_dir_keeps_its_content(tmp_path: Path) -> None:
+async def test_an_empty_dir_keeps_its_content(tmp_path: Path) -> None:
     pod = pod_of(volumes=[{"name": "v", "emptyDir": {}}])
     volumes = PodVolumes(pod, data_dir=tmp_path / "d", run_dir=tmp_path / "r")
     volumes.prepare(pod.spec.volumes[0])
@@ -170,7 +170,7 @@ def test_an_empty_dir_keeps_its_content(tmp_path: Path) -> None:
     volumes.prepare(pod.spec.volumes[0])
     assert (path / "kept").read_text() == "x"
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    volumes.remove()
+    await volumes.remove()
     assert not path.exists()
 
 
