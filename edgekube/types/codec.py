@@ -179,7 +179,7 @@ def _map(item: Fixer) -> Fixer:
     return fix
 
 
-_EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_EXPECTED = re.compile(r"Expected `([^`]+)`(?:, got `([^`]+)`| [<>]= -?\d+)(?: - at `\$\.?([^`]*)`)?")
 _GO_NAMES = {"array": "array", "object": "object", "str": "string", "int": "number", "float": "number", "bool": "bool"}
 
 
@@ -189,9 +189,31 @@ def _reworded(cls: type, message: str) -> str:
     if match is None:
         return f"{cls.__name__}: {message}"
     wanted, got, place = match.groups(default="")
-    got = _GO_NAMES.get(got, got)
+    got = _GO_NAMES.get(got, got) or "number"
+    size = "int32" if _is_int32(cls, place) else "int64"
     wanted = " or ".join(
-        "int64" if one == "int" else _GO_NAMES.get(one, one) for one in wanted.removesuffix(" | null").split(" | ")
+        size if one == "int" else _GO_NAMES.get(one, one) for one in wanted.removesuffix(" | null").split(" | ")
     )
     dotted = f"{cls.__name__}.{place}" if place else cls.__name__
     return f"json: cannot unmarshal {got} into Go struct field {dotted} of type {wanted}"
+
+
+def _is_int32(kind: Any, place: str) -> bool:
+    """Whether the field at `a.b[0].c`, seen from `kind`, is a 32-bit number."""
+    for step in re.findall(r"[^.\[\]]+|\[[^\]]*\]", place):
+        kind = _bare(kind)
+        if step.startswith("["):
+            kind = next((one for one in reversed(get_args(kind)) if one is not Ellipsis), None)
+        elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            kind = next((f.type for f in msgspec.structs.fields(kind) if f.encode_name == step), None)
+        else:
+            return False
+    metas = [one for one in get_args(_bare(kind, annotated=True)) if isinstance(one, msgspec.Meta)]
+    return any(meta.le == 2**31 - 1 for meta in metas)
+
+
+def _bare(kind: Any, *, annotated: bool = False) -> Any:
+    """What an Optional holds; an Annotated's own type unless `annotated`."""
+    if get_origin(kind) in (Union, UnionType):
+        kind = next((one for one in get_args(kind) if one is not NoneType), None)
+    return get_args(kind)[0] if get_origin(kind) is Annotated and not annotated else kind

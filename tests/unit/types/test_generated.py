@@ -109,7 +109,23 @@ def test_numbers_become_quantities_and_base64_may_be_broken_into_lines() -> None
             "json: cannot unmarshal number into Go struct field Pod.spec.containers[0].name of type string",
         ),
         (b"[]", "json: cannot unmarshal array into Go struct field Pod of type object"),
-        (b'{"spec":{"priority":99999999999}}', "Pod: Expected `int` <= 2147483647 - at `$.spec.priority`"),
+        (
+            b'{"spec":{"priority":99999999999}}',
+            "json: cannot unmarshal number into Go struct field Pod.spec.priority of type int32",
+        ),
+        (
+            b'{"spec":{"containers":[{"ports":[{"containerPort":"80"}]}]}}',
+            "json: cannot unmarshal string into Go struct field Pod.spec.containers[0].ports[0].containerPort "
+            "of type int32",
+        ),
+        (
+            b'{"spec":{"terminationGracePeriodSeconds":"5"}}',
+            "json: cannot unmarshal string into Go struct field Pod.spec.terminationGracePeriodSeconds of type int64",
+        ),
+        (
+            b'{"metadata":{"labels":{"a":5}}}',
+            "json: cannot unmarshal number into Go struct field Pod.metadata.labels[...] of type string",
+        ),
         (b"{", "the body is not valid JSON"),
         (b'{"metadata":{"name":"\xff"}}', "the body is not valid JSON"),
         (b'{"spec":' * 20000, "the body is not valid JSON"),
