@@ -4,8 +4,8 @@ Containers, mounts, pinned namespaces, cgroups, links, firewall rules, then the 
 one before failed, and what is gone already is no failure: a second run finishes what a first one could not.
 """
 
+import errno
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +26,7 @@ from edgekube.runtime import overlay
 from edgekube.runtime.api import RuntimeFailure
 from edgekube.runtime.engine import Engine
 from edgekube.runtime.images.service import Images
+from edgekube.runtime.trees import remove_tree
 from edgekube.store.backup import RESTORE_NAMES
 from edgekube.types.unreadable import UNREADABLE
 
@@ -176,7 +177,9 @@ async def _folders(settings: NodeConfig) -> None:
                 overlay.unmount(mounted)
             overlay.unmount(str(place))
             if place.is_dir() and not place.is_symlink():
-                shutil.rmtree(place)
+                await remove_tree(str(place))
+                if place.exists():
+                    raise OSError(errno.ENOTEMPTY, "it cannot be deleted", str(place))
             else:
                 place.unlink(missing_ok=True)
         left = _remove_empty(Path(folder))

@@ -6,7 +6,6 @@ mounts, cgroups, the namespace, the folder. Traffic stays inside the namespace.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -114,7 +113,7 @@ class LiveNode:
         for mount in sorted(self.mounts(), key=len, reverse=True):
             subprocess.run(["umount", "-l", mount], capture_output=True)
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run(["rm", "-rf", "--one-file-system", str(self.folder)], capture_output=True)  # any depth
 
     def _empty_cgroups(self) -> None:
         for root in self.cgroup_roots():

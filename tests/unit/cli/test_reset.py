@@ -49,3 +49,18 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     assert reset._remove_empty(empty) == []
     assert not empty.exists()
     assert reset._remove_empty(empty) == []
+
+
+async def test_folders_go_however_deep_a_pod_has_made_them(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    place = tmp_path / "data" / reset.DATA_NAMES[0]
+    place.mkdir(parents=True)
+    fd = os.open(place, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    await reset._folders(found)
+    assert not (tmp_path / "data").exists()
