@@ -11,6 +11,7 @@ from edgekube.apiserver.negotiate import Form
 from edgekube.apiserver.patching import PATCH_CONTENT_TYPES
 from edgekube.apiserver.request import ApiRequest, ApiResponse
 from edgekube.apiserver.sub import pods, reviews, scale, token
+from edgekube.apiserver.views import view_object
 from edgekube.client.api import PatchType
 from edgekube.types import registry as kinds
 from edgekube.types import status
@@ -30,7 +31,8 @@ async def handle(registry: "Registry", call: Call, request: ApiRequest, form: Fo
     sub = call.resource.subresources[call.subresource]
     if call.subresource == "scale":
         if request.verb == "get":
-            return ApiResponse(body=codec.encode_json(await scale.get(registry, call)) + b"\n")
+            json = codec.encode_json(await scale.get(registry, call))
+            return ApiResponse(body=view_object(scale.RESOURCE, json, form, registry.config.now()))
         if request.verb == "update":
             obj = codec.object_body(call, request.body, request.content_type, "autoscaling/v1", "Scale")
             answer = await scale.update(registry, call, scale.decode(obj))

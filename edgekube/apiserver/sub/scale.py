@@ -10,6 +10,7 @@ from edgekube.apiserver.call import Call
 from edgekube.apiserver.patch.errors import PatchError, PatchUnprocessable
 from edgekube.apiserver.patch.json_patch import json_patch
 from edgekube.apiserver.patch.merge import merge_patch
+from edgekube.apiserver.resources import Resource
 from edgekube.client.api import PatchType
 from edgekube.types import selectors, status
 from edgekube.types.autoscaling_v1 import Scale
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from edgekube.apiserver.registry import Registry
 
 Obj = dict[str, Any]
+
+RESOURCE = Resource(
+    group="autoscaling", version="v1", plural="scales", singular="scale", kind="Scale", namespaced=True
+)  # for how it is shown; nothing is stored under that name
 
 
 def decode(obj: Obj) -> Obj:

@@ -47,7 +47,7 @@ AGE = Column("Age", description="Time since the object was created.")
 _FAMILIES = {
     "pods": "Pod",
     "workloads": "Deployment ReplicaSet ReplicationController StatefulSet DaemonSet Job CronJob HorizontalPodAutoscaler"
-    " PodDisruptionBudget ControllerRevision",
+    " PodDisruptionBudget ControllerRevision Scale",
     "network": "Service Endpoints EndpointSlice Ingress IngressClass NetworkPolicy IPAddress ServiceCIDR",
     "cluster": "Node Namespace ConfigMap Secret ServiceAccount Event PriorityClass Lease Role ClusterRole RoleBinding"
     " ClusterRoleBinding PersistentVolume PersistentVolumeClaim StorageClass CertificateSigningRequest ResourceQuota"

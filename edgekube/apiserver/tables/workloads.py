@@ -27,6 +27,10 @@ def _containers(template: Any) -> tuple[str, str]:
     return ",".join(c.name for c in containers), ",".join(c.image for c in containers)
 
 
+def _scale(obj: Any, now: float) -> Sequence[Any]:
+    return (obj.metadata.name, obj.spec.replicas, obj.status.replicas, _age(obj, now))
+
+
 def _deployment(obj: Any, now: float) -> Sequence[Any]:
     status = obj.status
     wanted = 1 if obj.spec.replicas is None else obj.spec.replicas
@@ -168,6 +172,7 @@ def _revision(obj: Any, now: float) -> Sequence[Any]:
 _REPLICAS = spec("Desired:integer Current:integer Ready:integer Age Containers+ Images+ Selector+", _replica_set)
 
 TABLES: dict[str, Spec] = {
+    "Scale": spec("Desired:integer Available:integer Age", _scale),
     "Deployment": spec("Ready Up-to-date Available Age Containers+ Images+ Selector+", _deployment),
     "ReplicaSet": _REPLICAS,
     "ReplicationController": _REPLICAS,

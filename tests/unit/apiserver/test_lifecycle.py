@@ -320,6 +320,11 @@ async def test_scale(api: Api) -> None:
         {"replicas": 1},
         {"replicas": 0, "selector": "a=b"},
     )
+    shown = body(
+        await api("get", "default:apps/v1/deployments/d/scale", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    )
+    assert [column["name"] for column in shown["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert shown["rows"][0]["cells"][:3] == ["d", scale["spec"]["replicas"], 0]
     scale["spec"]["replicas"] = 4
     changed = body(await api("update", "default:apps/v1/deployments/d/scale", json.dumps(scale).encode()))
     assert changed["spec"] == {"replicas": 4}
