@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import trio
 
-from edgekube import __version__, config, local
+from edgekube import __version__, config, local, logline
 from edgekube.apiserver.authn import Authenticator
 from edgekube.apiserver.bound import BoundObjects
 from edgekube.apiserver.catalog import served_versions
@@ -392,12 +392,7 @@ def main(argv: Sequence[str]) -> int:
     except ConfigFailure as failure:
         print(f"edgekube run: {failure}", file=sys.stderr)
         return 2
-    logging.basicConfig(
-        level=logging.INFO if settings.verbose else logging.WARNING,
-        format="%(levelname).1s %(name)s %(message)s"
-        if "INVOCATION_ID" in os.environ
-        else "%(asctime)s %(levelname).1s %(name)s %(message)s",
-    )
+    logline.set_up(verbose=settings.verbose)
     if os.geteuid() != 0:
         print("edgekube run: a node needs root for namespaces, mounts and nftables: run it with sudo", file=sys.stderr)
         return 1
