@@ -271,8 +271,8 @@ class Containers:
         record.waiting = None
         record.refusals = 0
         record.given = container.resources if isinstance(container, Container) else None
-        services.events.event(pod, "Normal", "Created", f"Container created: {container.name}", field_path=field_path)
-        services.events.event(pod, "Normal", "Started", f"Container started: {container.name}", field_path=field_path)
+        services.events.event(pod, "Normal", "Created", "Container created", field_path=field_path)
+        services.events.event(pod, "Normal", "Started", "Container started", field_path=field_path)
         hook = container.lifecycle.postStart if container.lifecycle is not None else None
         probe = self._watch(status)
         if hook is not None:

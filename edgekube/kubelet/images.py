@@ -67,7 +67,11 @@ class ImageManager:
                 "InvalidImageName", f'Failed to apply default image tag "{reference}": {error}'
             ) from None
         if present is not None and policy in ("IfNotPresent", "Never"):
-            say("Normal", "Pulled", f'Container image "{reference}" already present on machine')
+            say(
+                "Normal",
+                "Pulled",
+                f'Container image "{reference}" already present on machine and can be accessed by the pod',
+            )
             return present
         if policy == "Never":
             words = f'Container image "{reference}" is not present with pull policy of Never'
