@@ -63,6 +63,11 @@ class SimDisk:
         self._under_way: list[list[_Step]] = []
         self._recording: list[_Step] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self._under_way)
+
     # -- what calls do
 
     def write(self, file: SimFile, data: bytes, offset: int) -> None:

@@ -133,6 +133,9 @@ def make_scenario_plan(seed: int) -> Plan:
         )
     if kind == "late-report":
         return msgspec.structs.replace(plan, asynchronous=True)
+    if kind == "joint-split":
+        # A removed leader that stops at once can leave members who need its vote and whose logs are shorter.
+        return msgspec.structs.replace(plan, step_down=False)
     return msgspec.structs.replace(plan, message_size=0) if kind == "figure-8" else plan
 
 

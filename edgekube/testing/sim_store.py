@@ -176,6 +176,16 @@ class StoreSimulation(Stories):
             for n in range(1, 4):
                 self.world.after(n * pause / 4, lambda: self._visit(victim.id))
 
+    def crash(self, victim: StoreMember, pause: float) -> None:
+        """See `Faults.crash`. Half of the crashes wait a moment for something to be on its way to the disk."""
+        self._crash_when_busy(victim, pause, 100 if self.rng.random() < 0.5 else 0)
+
+    def _crash_when_busy(self, victim: StoreMember, pause: float, looks: int) -> None:
+        if looks and victim.is_up and not victim.files.busy:
+            self.world.after(0.5, lambda: self._crash_when_busy(victim, pause, looks - 1))
+        else:
+            super().crash(victim, pause)
+
     def _bad_disk(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:
         up[int(whom * len(up))].files.failing = True
 
@@ -189,7 +199,7 @@ class StoreSimulation(Stories):
                 if voters and len(set(voters) - rotten) <= len(voters) // 2:
                     return
         victim.rotten = True
-        self.crash(victim, 20 + span * 300)
+        super().crash(victim, 20 + span * 300)
         sim_rot.damage(victim, random.Random(how))
 
     def _campaign(self, up: list[StoreMember], whom: float, how: float, span: float) -> None:

@@ -297,6 +297,8 @@ class StoreMember:
         log.watch(incarnation)
         if not self.rotten:
             self.promises.check(self.id, log.initial_state()[0], log.last_index())
+        held = log.entries(log.first_index(), log.last_index() + 1, 1 << 30)
+        simulation.checks.appended(self.id, held, log.term(log.first_index() - 1))
         database.incarnation = incarnation
         simulation.checks.contents(self.id, database.meta.position.revision, database._rows)
         async with run_replicated(

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from edgekube.raft import core, corestorage, leader, log, node, ticker, wal, walfiles, walformat
+from edgekube.raft import corestorage, leader, log, node, ticker, wal, walfiles, walformat
 from edgekube.raft.logwriter import LogWriter
 from edgekube.raft.messages import ConfState, Entry, EntryType, HardState, Message, Snapshot
 from edgekube.store import barriers, forwarding, kept, opening, requests, snapshots, state, transfer, watch, writes
 from edgekube.store.api import TxnResult
 from edgekube.store.replicated import ReplicatedStore
-from tests.sim.mutants import Mutant, applies_uncommitted, commits_by_count, reads_at_once, settles_all
+from tests.sim.mutants import Mutant, applies_uncommitted, reads_at_once, settles_all
 
 # -- the log
 
@@ -289,7 +289,6 @@ STORE_MUTANTS = [
     Mutant("a snapshot wipes term and vote", 300, [(LogWriter, "_install", restores_no_state)]),
     Mutant("a halted leader keeps its lease", 300, [(ticker.Ticker, "age_lease", lambda self: None)]),
     Mutant("a leader takes itself for alone", 300, [(node.RaftNode, "is_alone", property(lambda self: self.leads))]),
-    Mutant("an entry of an old term is committed by count", 300, [(core.Raft, "maybe_commit", commits_by_count)]),
     Mutant("entries are applied before they are committed", 300, [(log.Log, "_appliable_to", applies_uncommitted)]),
     Mutant("entries are applied before this log has them", 300, [(log.Log, "_appliable_to", applies_unstable)]),
     Mutant("a read is answered without asking a quorum", 300, [(leader, "_read_index", reads_at_once)]),
