@@ -41,6 +41,11 @@ class MembershipChanges:
 
     async def remove(self, member: int) -> None:
         """See `ReplicatedStore.remove`."""
+        voters = self._store.members.voters
+        if member == self._store.member and member in voters and len(voters) == 2:
+            # Leading would end with the removal. If the other had not heard by then that it is committed, it would
+            # need a vote of this one, for ever if that is stopped.
+            raise MembershipRefused(f"member {member} leads and one other votes: hand over first, and remove it there")
         await self._change(
             [(ConfChangeType.REMOVE_NODE, member)],
             lambda members: member not in (*members.voters, *members.learners),

@@ -5,7 +5,7 @@ mended and the group must find back: elect a leader, take a write, and agree on 
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -161,6 +161,8 @@ class Simulation(Scenarios):
             return
         membership = leader.node.raft.tracker.membership
         changes = self.change_for(membership, what, whom)
+        if self.plan.step_down and leaves_in_the_dark(leader.id, membership, changes):
+            return
         self.propose(leader, ConfChangeV2(ConfChangeTransition(int(how * how * 3)), changes))
 
     def change_for(self, membership: Membership, what: float, whom: float) -> tuple[ConfChangeSingle, ...]:
@@ -300,6 +302,14 @@ class Simulation(Scenarios):
                 f"committed={raft.log.committed} applied={raft.log.applied} {raft.tracker.membership}"
             )
         return "\n  ".join(["", *lines])
+
+
+def leaves_in_the_dark(leader: int, membership: Membership, changes: Sequence[ConfChangeSingle]) -> bool:
+    """Whether a change takes the vote of the leader and of half of the voters. A leader that steps down then may leave
+    others who do not know yet that the change is committed, and can elect nobody without the old voters. Operators, and
+    `ReplicatedStore.remove`, hand over first."""
+    gone = {change.node_id for change in changes if change.type != ConfChangeType.ADD_NODE} & membership.voters
+    return leader in gone and 2 * len(membership.voters - gone) <= len(membership.voters)
 
 
 def run(plan: Plan, make: Callable[..., Member] = Member) -> Report:

@@ -188,6 +188,24 @@ async def test_a_leader_removes_itself(autojump_clock: trio.testing.MockClock) -
         assert new.members.voters == tuple(rest)
 
 
+async def test_of_two_the_leader_does_not_remove_itself(autojump_clock: trio.testing.MockClock) -> None:
+    async with cluster() as group:
+        leader = await group.leader()
+        other, gone = [store for store in group.stores if store is not leader]
+        await leader.remove(gone.member)
+        await group.members[gone.member].crash()
+        with pytest.raises(MembershipRefused, match="hand over first"):
+            await leader.remove(leader.member)
+        await group.settle()
+        leader.transfer_leader(other.member)
+        with trio.fail_after(5):
+            await other.wait_leader()
+        await other.remove(leader.member)
+        await group.members[leader.member].crash()
+        await other.txn([], [Put(b"/b", b"")])
+        assert other.members.voters == (other.member,)
+
+
 async def test_a_member_is_removed_and_another_takes_its_place(autojump_clock: trio.testing.MockClock) -> None:
     async with cluster(promote=True) as group:
         leader = await group.leader()
