@@ -13,11 +13,10 @@ from pathlib import Path
 
 import trio
 
-from edgekube.raft.stream import StreamTransport
 from edgekube.store.api import Put, StoreError
 from edgekube.store.limits import Limits
-from edgekube.store.opening import open_replicated
 from edgekube.store.replicated import ReplicatedStore
+from edgekube.testing.loopback import member_on_loopback
 
 # Flushed a few times more often than a node's store is, so that the flush falls into what is measured.
 LIMITS = Limits(history_age_kept=5.0)
@@ -77,24 +76,8 @@ async def serve(store: ReplicatedStore) -> None:
 
 
 async def main(member: int, ports: list[int], folder: Path) -> None:
-    transport = StreamTransport(member)
-    addresses = {number: f"127.0.0.1:{port}".encode() for number, port in enumerate(ports, 1)}
-    opened = open_replicated(
-        folder / "data",
-        folder / "run",
-        member=member,
-        transport=transport,
-        voters=tuple(addresses),
-        addresses=addresses,
-        cluster_id="bench",
-        limits=LIMITS,
-    )
-    listeners = await trio.open_tcp_listeners(ports[member - 1], host="127.0.0.1")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, transport.serve, listeners)
-        async with opened as store:
-            await serve(store)
-        nursery.cancel_scope.cancel()
+    async with member_on_loopback(member, ports, folder, limits=LIMITS) as store:
+        await serve(store)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import trio
 
-from edgekube.raft.stream import StreamTransport
 from edgekube.store.api import Delete, Guard, KeyValue, NotLeader, Put, StoreError
 from edgekube.store.limits import Limits
-from edgekube.store.opening import open_replicated
 from edgekube.store.replicated import ReplicatedStore
+from edgekube.testing.loopback import member_on_loopback
 
 LIMITS = Limits(
     segment_size=64 * 1024, history_size_max=100_000, history_count_max=200, segments_max=3, segments_kept_max=6
@@ -73,36 +72,23 @@ async def client(store: ReplicatedStore, member: int, number: int, boot: int) ->
 
 
 async def main(member: int, ports: list[int], folder: Path, boot: int) -> None:
-    transport = StreamTransport(member)
-    addresses = {number: f"127.0.0.1:{port}".encode() for number, port in enumerate(ports, 1)}
-    store_at = open_replicated(
-        folder / "data",
-        folder / "run",
-        member=member,
-        transport=transport,
-        voters=tuple(addresses),
-        addresses=addresses,
-        cluster_id="kill",
-        limits=LIMITS,
-        random=random.Random(member * 1000 + boot),
-    )
-    listeners = await trio.open_tcp_listeners(ports[member - 1], host="127.0.0.1")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, transport.serve, listeners)
-        async with store_at as store, trio.open_nursery() as clients:
-            for number in range(CLIENTS):
-                clients.start_soon(client, store, member, number, boot)
-            with trio.open_signal_receiver(signal.SIGTERM) as signals:
-                async for _ in signals:
-                    break
-            clients.cancel_scope.cancel()
-            with trio.CancelScope(shield=True), trio.fail_after(20):
-                await trio.sleep(1.0)  # the others' clients stop, too
-                await store.read_barrier()
-                assert not store.diverged
-                tell("end", store.revision, store.digest, store.node.statistics().snapshots_installed)
-                await trio.sleep(1.0)  # and need this member for their barriers
-        nursery.cancel_scope.cancel()
+    rng = random.Random(member * 1000 + boot)
+    async with (
+        member_on_loopback(member, ports, folder, limits=LIMITS, random=rng) as store,
+        trio.open_nursery() as clients,
+    ):
+        for number in range(CLIENTS):
+            clients.start_soon(client, store, member, number, boot)
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                break
+        clients.cancel_scope.cancel()
+        with trio.CancelScope(shield=True), trio.fail_after(20):
+            await trio.sleep(1.0)  # the others' clients stop, too
+            await store.read_barrier()
+            assert not store.diverged
+            tell("end", store.revision, store.digest, store.node.statistics().snapshots_installed)
+            await trio.sleep(1.0)  # and need this member for their barriers
 
 
 if __name__ == "__main__":
