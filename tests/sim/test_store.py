@@ -15,10 +15,10 @@ from edgekube.testing.sim_store import make_store_plan, run_store
 from tests.sim.mutants import Mutant
 from tests.sim.store_mutants import STORE_MUTANTS
 
-GATE_SEEDS = 160
+GATE_SEEDS = 80
 LONG_SEEDS = 4000
 CHUNK = 20
-GATE_MUTANT_SEEDS = 12
+GATE_MUTANT_SEEDS = 8
 REPLAYED = (3, 5, 9, 20, 33)
 
 PRINT_DIGESTS = """
