@@ -25,7 +25,7 @@ async def test_a_turn_that_takes_long_is_counted() -> None:
     assert told["over_5ms_total"] >= 1
     assert told["over_50ms_total"] >= 1
     assert 0.06 <= told["worst_seconds"] <= told["busy_seconds_total"]
-    assert 0 < told["worst_cpu_seconds"] <= told["busy_seconds_total"]
+    assert 0 < told["worst_cpu_seconds"] < told["busy_seconds_total"] + 0.01  # two clocks, read one after the other
 
 
 async def test_nothing_is_counted_outside() -> None:
