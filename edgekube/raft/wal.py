@@ -258,7 +258,11 @@ class Wal:
     async def compact(self, index: int) -> None:
         """Entries up to `index` are no longer needed: drop whole segments of them. Raises LogFailed."""
         keep = 0
-        while keep + 1 < len(self._segments) and self._segments[keep + 1].prior <= index:
+        while (
+            keep + 1 < len(self._segments)
+            and self._segments[keep + 1].prior <= index
+            and self._is_begun(self._segments[keep + 1])
+        ):
             keep += 1
         if not keep:
             return
@@ -270,6 +274,10 @@ class Wal:
                     await trio.to_thread.run_sync(self._files.drop, gone, limiter=self._limiter)
             except OSError as error:
                 raise self._fail(error) from error
+
+    def _is_begun(self, segment: Segment) -> bool:
+        """Whether a segment's first frame is on disk: it repeats what must not go with the segments before it."""
+        return self._synced > segment.number * self._segment_size + fmt.SECTOR_BYTES
 
     def close(self) -> None:
         """Give up the files; what was not synced may be lost."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import trio
 
 from edgekube.raft.messages import Entry, HardState
 from edgekube.raft.wal import LogFailed, Wal
@@ -43,5 +44,27 @@ def test_what_a_failed_sync_left_in_the_page_cache_is_written_again() -> None:
         for _ in range(3):
             log = opened(disk.cut_power())
             assert [bytes(entry.data) for entry in log.entries(1, 4, 1000)] == [b"a", b"b", b"c"]
+
+    simulated(main)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_segments_stay_until_the_one_after_them_has_begun_on_the_disk(seed: int) -> None:
+    async def main() -> None:
+        disk = SimDisk(seeded(seed), 10.0)
+        log = opened(disk)
+        entries = [Entry(1, index, 0, bytes(3000)) for index in range(1, 6)]
+        await log.sync(log.append(entries, HardState(7, 3, 0)))
+        disk.factor = 100
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(log.sync, log.append([Entry(1, 6, 0, bytes(3000))]))
+            while log.segment_count < 2:  # noqa: ASYNC110
+                await trio.sleep(0.0001)
+            disk.factor = 0.01
+            await log.compact(5)  # the second segment has a name, and nothing in it yet that is sure to stay
+            log = opened(disk.cut_power())
+            assert log.last_index() >= 5
+            assert log.initial_state()[0] == HardState(7, 3, 0)
+            nursery.cancel_scope.cancel()
 
     simulated(main)
