@@ -74,6 +74,9 @@ class MembershipChanges:
         await store.wait_members(lambda members: not members.changing or node.term != term)
         if not done(store.members):
             raise MembershipRefused("another change of the membership was under way, or leadership was lost: try again")
+        # The log learns with the next write only that the change is committed. A removed member may be stopped now, and
+        # a leader that lost power and does not know would need its vote.
+        await store.sync_log()
 
     def wake(self) -> None:
         """The role or the membership has changed."""

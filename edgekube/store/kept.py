@@ -17,10 +17,10 @@ import trio
 
 from edgekube.raft.application import Log
 from edgekube.raft.messages import ConfState, Entry, EntryType
-from edgekube.raft.wal import LogFull, WalStatistics
+from edgekube.raft.wal import LogFailed, LogFull, WalStatistics
 from edgekube.store import command as commands
 from edgekube.store.api import KeyValue, ReadOnly
-from edgekube.store.disk import IncomingState, Meta, StateDisk
+from edgekube.store.disk import IncomingState, Meta, StateDisk, StoreFailed
 from edgekube.store.history import Applied
 from edgekube.store.limits import Limits
 from edgekube.store.reads import LocalReads
@@ -295,6 +295,16 @@ class KeptState(LocalReads):
         """Make the membership durable beside the position, where a database of an earlier version lacks it."""
         async with self._disk_lock:
             await self._disk.commit((), self._meta_at(self._disk.meta.position))
+
+    async def sync_log(self) -> None:
+        """Make durable what the log was told so far. Raises ReadOnly, StoreFailed."""
+        try:
+            await self._log.reserve(1024)
+            await self._log.sync(self._log.append())
+        except LogFull as error:
+            raise ReadOnly(str(error)) from error
+        except LogFailed as error:
+            raise StoreFailed(str(error)) from error
 
     async def install_state(self, incoming: IncomingState, meta: Meta, switched: Callable[[], None]) -> None:
         """Replace the whole state. Watches are cut off with `Compacted`."""

@@ -16,6 +16,7 @@ import trio
 from edgekube.raft.messages import ConfState, Message
 from edgekube.store.api import NotLeader, Put, StoreError
 from edgekube.store.membership import Members, MembershipRefused
+from edgekube.store.replicated import ReplicatedStore
 from edgekube.testing import sim_rot
 from edgekube.testing.linearizability import Operation, Undecided, check
 from edgekube.testing.raftnet import MemoryNetwork
@@ -113,6 +114,7 @@ class StoreSimulation(Stories):
         self.checks.begin(1, 1, 1)
         self.history: list[Operation] = []
         self.stopping = False
+        self._released: set[int] = set()  # removed, as a leader has confirmed
         self._written = False  # after everything was mended
         self.rng = seeded(plan.seed, 49_979_687)
         self.promotes = self.rng.random() < 0.5
@@ -225,6 +227,13 @@ class StoreSimulation(Stories):
 
         self.nursery.start_soon(task)
 
+    def _remove(self, store: ReplicatedStore, number: int) -> None:
+        async def remove() -> None:
+            await store.remove(number)
+            self._released.add(number)
+
+        self._background(remove)
+
     def _change(self, up: list[StoreMember], what: float, whom: float, how: float) -> None:
         leader = self.leader()
         if leader is None or leader.store is None:
@@ -238,13 +247,13 @@ class StoreSimulation(Stories):
             chosen = learners if how < 0.5 else learners[:1]
             self._background(lambda: store.promote(*chosen))
         elif learners and what < 0.5:
-            self._background(lambda: store.remove(learners[0]))
+            self._remove(store, learners[0])
         elif len(voters) + len(learners) < MEMBERS_MAX and what < 0.75:
             number = self.join()
             self._background(lambda: store.add_learner(number))
         elif len(voters) > 1:
             victim = voters[int(whom * len(voters))]
-            self._background(lambda: store.remove(victim))
+            self._remove(store, victim)
 
     def join(self) -> int:
         """Start a member that has nothing yet."""
@@ -262,7 +271,7 @@ class StoreSimulation(Stories):
     def administer(self) -> None:
         """What an operator sees to: replace the dead, stop the removed."""
         self.world.after(_ADMIN_PAUSE, self.administer)
-        for number in sorted(self.checks.removed(self._applied)):
+        for number in sorted(self.checks.removed(self._applied) & self._released):
             member = self.members[number]
             if not member.removed and self.rng.random() < 0.3:
                 member.removed = True
@@ -276,7 +285,7 @@ class StoreSimulation(Stories):
         assert store is not None
         dead = next((number for number in (*members.voters, *members.learners) if self.members[number].dead), 0)
         if dead:
-            self._background(lambda: store.remove(dead))
+            self._remove(store, dead)
             return
         if members.learners:
             self._background(lambda: store.promote(*members.learners))

@@ -206,6 +206,20 @@ async def test_of_two_the_leader_does_not_remove_itself(autojump_clock: trio.tes
         assert other.members.voters == (other.member,)
 
 
+async def test_a_removal_that_is_confirmed_survives_a_power_cut(autojump_clock: trio.testing.MockClock) -> None:
+    async with cluster() as group:
+        leader = await group.leader()
+        other, gone = [store for store in group.stores if store is not leader]
+        for removed in (gone, other):
+            await leader.remove(removed.member)
+            await group.members[removed.member].crash()
+        await group.members[leader.member].crash()
+        again = await group.members[leader.member].start()
+        with trio.fail_after(20):
+            await again.wait_leader()
+        assert again.members.voters == (leader.member,)
+
+
 async def test_a_member_is_removed_and_another_takes_its_place(autojump_clock: trio.testing.MockClock) -> None:
     async with cluster(promote=True) as group:
         leader = await group.leader()
