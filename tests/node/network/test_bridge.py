@@ -187,7 +187,7 @@ async def test_stop_with_remove_leaves_the_host_as_it_was(lab: NetLab, tmp_path:
             ("ip", "-o", "-6", "address", "show", "scope", "global"),
             ("ip", "route"),
             ("nft", "list", "ruleset"),
-            ("sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all.send_redirects"),
+            ("cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/all/send_redirects"),
         ]
         return tuple(command(*argv) for argv in shown)
 
