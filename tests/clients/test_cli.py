@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -309,7 +310,8 @@ def test_the_node_tells_of_itself(cli: Cli, tmp_path: Path, image: str) -> None:
     assert image in cli("images", "list")
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(cli("kubeconfig", "--server", "https://127.0.0.1:6443"))
-    names = cli.node.run_in("kubectl", "--kubeconfig", str(kubeconfig), "get", "nodes", "-o", "name")
+    kubectl = str(Path(sys.executable).parent / "kubectl")
+    names = cli.node.run_in(kubectl, "--kubeconfig", str(kubeconfig), "get", "nodes", "-o", "name")
     assert names == f"node/{cli.node.name}\n"
     assert "deployments" in cli("api-resources", "--api-group=apps", "-o", "name")
     assert "Server Version: v1." in cli("version")
