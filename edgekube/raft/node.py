@@ -393,9 +393,10 @@ class RaftNode:
                 if applied >= APPLY_COUNT_MAX:
                     self._wake_core()
                     return
-                message = applies.popleft()
+                message = applies[0]
                 applied += len(message.entries)
                 self._apply(message.entries)
+                applies.popleft()  # not before: when applying fails, the other task must not go on behind it
                 self._respond(message)
             elif raw.has_ready():
                 self._handle(raw.ready())

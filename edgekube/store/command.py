@@ -11,7 +11,17 @@ from typing import Final
 
 import msgspec
 
-from edgekube.store.api import KEY_SIZE_BYTES_MAX, TXN_OPS_MAX, VALUE_SIZE_BYTES_MAX, Delete, Guard, Op, Put, TooLarge
+from edgekube.store.api import (
+    KEY_SIZE_BYTES_MAX,
+    TXN_OPS_MAX,
+    VALUE_SIZE_BYTES_MAX,
+    Delete,
+    Guard,
+    Op,
+    Put,
+    StoreError,
+    TooLarge,
+)
 from edgekube.types.unreadable import UNREADABLE
 
 VERSION: Final = 1
@@ -27,8 +37,8 @@ RESERVED_PREFIX: Final = b"\x00"
 """Keys below b"\\x01" belong to the store itself."""
 
 
-class UnknownCommand(Exception):
-    """The log holds a command of a newer version: this member must be upgraded before it can go on."""
+class UnknownCommand(StoreError):
+    """A command of a newer version: this member must be upgraded before it can take it."""
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -116,6 +126,6 @@ def _check_key(key: bytes) -> None:
 
 def _newer(data: bytes) -> str:
     return (
-        f"the log holds a command this version of EdgeKube cannot read (it begins with {data[:8].hex()}): "
+        f"this member's version of EdgeKube cannot read a command (it begins with {data[:8].hex()}): "
         "upgrade this member to the version of the member that wrote it"
     )

@@ -163,8 +163,12 @@ class Intake:
         node = self._node
         if not node.leads or node.term != request.term:
             return Answer(Verdict.NOT_LEADER)
+        try:
+            asked = [commands.decode(data) for _, data in request.commands]
+        except commands.UnknownCommand as error:  # in the log it would stop every member that cannot read it
+            return Answer(Verdict.READ_ONLY, str(error))
         reason, refuses_all = self._refusal()
-        if reason and (refuses_all or any(_puts(data) for _, data in request.commands)):
+        if reason and (refuses_all or any(_puts(command) for command in asked)):
             return Answer(Verdict.READ_ONLY, reason)
         if self._term != node.term:
             self._sessions, self._term = {}, node.term
@@ -181,5 +185,5 @@ class Intake:
         return Answer(Verdict.AGAIN)
 
 
-def _puts(data: bytes) -> bool:
-    return any(isinstance(op, Put) for op in commands.decode(data).ops)
+def _puts(command: commands.Command) -> bool:
+    return any(isinstance(op, Put) for op in command.ops)

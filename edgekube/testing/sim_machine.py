@@ -19,8 +19,11 @@ def encode(command: bytes, version: int) -> bytes:
     return command if version == OLD else _MARK + command[::-1]
 
 
+def plain(data: bytes, version: int) -> bytes:
+    """A command in the present form, if `version` reads the form it has; else as it is."""
+    return data[len(_MARK) :][::-1] if version >= NEW and data.startswith(_MARK) else data
+
+
 def decode(data: bytes, version: int) -> commands.Command:
     """The command in an entry, as a member of `version` reads it. Raises UnknownCommand."""
-    if version >= NEW and data.startswith(_MARK):
-        return commands.decode(data[len(_MARK) :][::-1])
-    return commands.decode(data)
+    return commands.decode(plain(data, version))

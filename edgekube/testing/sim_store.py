@@ -17,18 +17,19 @@ from edgekube.raft.messages import ConfState, Message
 from edgekube.store.api import NotLeader, Put, StoreError
 from edgekube.store.membership import Members, MembershipRefused
 from edgekube.store.replicated import ReplicatedStore
-from edgekube.testing import sim_rot
+from edgekube.testing import sim_machine, sim_rot
 from edgekube.testing.linearizability import Operation, Undecided, check
 from edgekube.testing.raftnet import MemoryNetwork
 from edgekube.testing.sim_checks import Checks
 from edgekube.testing.sim_clients import KEYS
 from edgekube.testing.sim_os import simulate_files
-from edgekube.testing.sim_plan import Plan, make_aimed_plan, make_plan
+from edgekube.testing.sim_plan import Fault, Plan, make_aimed_plan, make_plan
 from edgekube.testing.sim_store_clients import StoreClient, StoreWatcher
 from edgekube.testing.sim_store_member import StoreMember
 from edgekube.testing.sim_store_stories import Stories
 from edgekube.testing.sim_store_watch import watch_everything
 from edgekube.testing.sim_trio import deterministic, run, seeded
+from edgekube.testing.sim_upgrade import simulate_versions
 from edgekube.testing.sim_world import Network, SimulationFailed, World
 
 RECOVERY_S: Final = 30.0  # after which a mended group must be well at the latest
@@ -63,6 +64,8 @@ STORE_FAULTS: Final[dict[str, int]] = {
 STORIES: Final = ("held-up", "overtaken")
 AIMED_EVERY: Final = 10
 """One of so many plans tells a story."""
+UPGRADES_EVERY: Final = 10
+"""During one of so many others the members are upgraded."""
 
 
 def make_store_plan(seed: int) -> Plan:
@@ -70,7 +73,15 @@ def make_store_plan(seed: int) -> Plan:
     if seed % AIMED_EVERY == AIMED_EVERY - 1:
         return make_aimed_plan(seed, STORIES[seed // AIMED_EVERY % len(STORIES)], count=2, members=5, duration=14_000.0)
     # The product's leader notices when it stood still, and takes the time off its lease.
-    return make_plan(seed, STORE_FAULTS, lease_excludes=("contest", "churn"))
+    plan = make_plan(seed, STORE_FAULTS, lease_excludes=("contest", "churn"))
+    return _with_upgrades(plan) if seed % UPGRADES_EVERY == UPGRADES_EVERY // 2 else plan
+
+
+def _with_upgrades(plan: Plan) -> Plan:
+    rng = seeded(plan.seed, 86_028_121)
+    times = [rng.uniform(0.1, 0.7) * plan.duration for _ in range(rng.randrange(1, 6))]
+    upgrades = [Fault(round(at, 3), "upgrade", (rng.random(), rng.random(), rng.random())) for at in times]
+    return msgspec.structs.replace(plan, faults=tuple(sorted((*plan.faults, *upgrades), key=lambda fault: fault.at)))
 
 
 class TrioWorld(World):
@@ -114,6 +125,7 @@ class StoreSimulation(Stories):
         self.checks.begin(1, 1, 1)
         self.history: list[Operation] = []
         self.stopping = False
+        self.hurried = False  # commands are written in a form that not all read
         self._released: set[int] = set()  # removed, as a leader has confirmed
         self._written = False  # after everything was mended
         self.rng = seeded(plan.seed, 49_979_687)
@@ -215,6 +227,25 @@ class StoreSimulation(Stories):
             with contextlib.suppress(NotLeader, MembershipRefused):
                 leader.store.transfer_leader(up[int(whom * len(up))].id)
 
+    # -- versions
+
+    @property
+    def form(self) -> int:
+        """The version in whose form commands may be written: the oldest that anybody runs, or the next in a hurry."""
+        if self.hurried:
+            return sim_machine.NEW
+        return min(one.version for one in self.members.values() if not (one.removed or one.dead))
+
+    def _upgrade(self, up: list[StoreMember], hurry: float, how: float, span: float) -> None:
+        """One more member, or each, restarts with the next version."""
+        for member in up:
+            if member.installed == sim_machine.OLD:
+                member.installed = sim_machine.NEW
+                self.crash(member, 20 + span * 300)
+                if how < 0.7:
+                    break
+        self.hurried = self.hurried or hurry < 0.4
+
     # -- membership
 
     def _background(self, call: Callable[[], Awaitable[object]]) -> None:
@@ -259,6 +290,7 @@ class StoreSimulation(Stories):
         """Start a member that has nothing yet."""
         number = max(self.members) + 1
         self.members[number] = StoreMember(number, self, ConfState())
+        self.members[number].installed = max(one.installed for one in self.members.values())
         self.members[number].start()
         return number
 
@@ -406,6 +438,7 @@ def simulated(seed: int) -> Iterator[None]:
     with deterministic(seed) as patches:
         simulate_files(patches, seeded(seed, 1))
         watch_everything(patches)
+        simulate_versions(patches)
         yield
 
 

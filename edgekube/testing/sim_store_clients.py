@@ -24,6 +24,7 @@ from edgekube.store.api import (
 from edgekube.testing.linearizability import Operation
 from edgekube.testing.sim_clients import KEYS
 from edgekube.testing.sim_trio import seeded
+from edgekube.testing.sim_upgrade import PROGRAM
 from edgekube.testing.sim_world import SimulationFailed
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class StoreClient:
         call = trio.current_time()
         back: float | None = None
         result = None
+        program = PROGRAM.set(incarnation)
         try:
             result = await store.txn(guards, ops, term=fence)
             if member.incarnation is incarnation:
@@ -114,6 +116,7 @@ class StoreClient:
         except StoreError:
             pass
         finally:
+            PROGRAM.reset(program)
             ok = back is not None and result is not None
             self._record(
                 Operation(

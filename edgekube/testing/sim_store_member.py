@@ -19,15 +19,18 @@ from edgekube.raft.roles import CampaignType
 from edgekube.raft.transport import Receiver
 from edgekube.raft.wal import LogCorrupt, LogFull, Wal
 from edgekube.store.api import KeyValue, ReadOnly, StoreError
+from edgekube.store.command import UnknownCommand
 from edgekube.store.disk import StoreCorrupt, StoreFailed
 from edgekube.store.limits import Limits
 from edgekube.store.opening import first_meta, run_replicated
 from edgekube.store.replicated import ReplicatedStore
+from edgekube.testing import sim_machine
 from edgekube.testing.raftnet import MemoryNetwork, MemoryTransport
 from edgekube.testing.sim_database import SimDatabase
 from edgekube.testing.sim_files import SimDisk
 from edgekube.testing.sim_os import SimPath
 from edgekube.testing.sim_trio import PROCESS, Process, seeded
+from edgekube.testing.sim_upgrade import PROGRAM
 from edgekube.testing.sim_world import SimulationFailed
 
 if TYPE_CHECKING:
@@ -80,6 +83,7 @@ class Incarnation(Process):
     def __init__(self, member: "StoreMember") -> None:
         super().__init__(member.id)
         self.member = member
+        self.version = member.installed
         self.scope = trio.CancelScope()
         self.random = MemberRandom(member.rng.getrandbits(60))
         self.random.incarnation = self
@@ -89,6 +93,11 @@ class Incarnation(Process):
         self.conf_state = member.database.meta.conf_state
         self.conf_state_before = self.conf_state  # as of the entry before
         self.receiver: Receiver | None = None
+
+    @property
+    def form(self) -> int:
+        """See `Program.form`."""
+        return min(self.version, self.member.simulation.form)
 
 
 class MemberRandom(random.Random):
@@ -180,6 +189,7 @@ class _Gate:
 
     async def _enter(self) -> None:
         PROCESS.set(self._incarnation)
+        PROGRAM.set(self._incarnation)
         await trio.lowlevel.checkpoint()
 
 
@@ -195,6 +205,7 @@ class StoreMember:
         meta = first_meta(conf_state, {}, "sim" if conf_state.voters else "", self.rng)
         self.database = SimDatabase(meta, self.files)
         self.promises = Promises()
+        self.installed = sim_machine.OLD  # the version it starts next
         self.removed = False
         self.rotten = False  # its log was damaged
         self.dead = False  # and it has noticed
@@ -257,6 +268,11 @@ class StoreMember:
         """Its term."""
         return self.store.node.term if self.store is not None else 0
 
+    @property
+    def version(self) -> int:
+        """The version that runs, or will."""
+        return self.installed if self.incarnation is None else self.incarnation.version
+
     def stand(self) -> None:
         """Stand for election, without asking first whether it could win."""
         incarnation = self.incarnation
@@ -279,6 +295,7 @@ class StoreMember:
 
     async def _run(self, incarnation: Incarnation) -> None:
         PROCESS.set(incarnation)
+        PROGRAM.set(incarnation)
         try:
             with incarnation.scope:
                 await self._serve(incarnation)
@@ -327,7 +344,10 @@ class StoreMember:
         causes = list(_leaves(error))
         corrupt = any(isinstance(cause, LogCorrupt | StoreCorrupt) for cause in causes)
         broken = any(isinstance(cause, StoreFailed | StorageError) for cause in causes)
-        if self.rotten and (corrupt or broken):
+        early = any(isinstance(cause, UnknownCommand) for cause in causes)
+        if early and self.simulation.hurried and self.version == sim_machine.OLD:
+            self.installed = sim_machine.NEW
+        elif self.rotten and (corrupt or broken):
             self.dead = corrupt
         elif not (self.files.failed and broken) and not (
             self.full and any(isinstance(cause, LogFull | ReadOnly | StoreFailed) for cause in causes)

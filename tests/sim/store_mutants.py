@@ -14,6 +14,7 @@ from edgekube.raft import corestorage, leader, log, node, ticker, wal, walfiles,
 from edgekube.raft.logwriter import LogWriter
 from edgekube.raft.messages import ConfState, Entry, EntryType, HardState, Message, Snapshot
 from edgekube.store import barriers, forwarding, kept, opening, requests, snapshots, state, transfer, watch, writes
+from edgekube.store import command as commands
 from edgekube.store.api import TxnResult
 from edgekube.store.replicated import ReplicatedStore
 from tests.sim.mutants import Mutant, reads_at_once, settles_all
@@ -210,6 +211,13 @@ def own_by_index(self: writes.InFlight, index: int, term: int) -> writes.Write |
     return None
 
 
+def skips_what_is_newer(data: bytes) -> commands.Command:
+    try:
+        return right_decode(data)
+    except commands.UnknownCommand:
+        return commands.Command(commands.VERSION, 0, (), ())
+
+
 async def waits_for_no_index(self: ReplicatedStore, index: int) -> None:
     self._hub.check()
 
@@ -259,6 +267,7 @@ def answers_when_proposed(self: ReplicatedStore, batch: Sequence[Any]) -> None:
             proposal.reply(TxnResult(True, self.revision + 1))
 
 
+right_decode = commands.decode
 right_meta_at = kept.KeptState._meta_at
 right_lost = writes.InFlight.lost
 right_taken = writes.Taken.__init__
@@ -293,6 +302,7 @@ STORE_MUTANTS = [
     Mutant("a forwarded write is taken twice", 30, [(writes.Session, "admit", admits_again)]),
     Mutant("a write of this term is given up for lost", 8, [(writes.InFlight, "lost", loses_of_this_term)]),
     Mutant("a write is answered when it is proposed", 8, [(ReplicatedStore, "proposed", answers_when_proposed)]),
+    Mutant("a command of a newer version is skipped", 80, [(commands, "decode", skips_what_is_newer)]),
     Mutant("a barrier does not wait to apply its entry", 8, [(ReplicatedStore, "wait_index", waits_for_no_index)]),
     Mutant("a barrier serves those who came after it", 8, [(barriers.Barriers, "run", answers_late_comers)]),
     Mutant("a barrier takes an earlier answer", 150, [(barriers.Barriers, "passed", passes_by_any_answer)]),

@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from edgekube.raft.messages import ConfState, Entry, HardState
 from edgekube.raft.wal import Wal
 from edgekube.raft.walfiles import LogFolder
+from edgekube.store import requests
 from edgekube.store.api import (
     Delete,
     Fenced,
@@ -22,7 +23,7 @@ from edgekube.store.api import (
     ReadOnly,
     StoreError,
 )
-from edgekube.store.command import encode
+from edgekube.store.command import encode, forwarded
 from edgekube.store.disk import Disk, Meta, StoreCorrupt, StoreFailed
 from edgekube.store.limits import Limits
 from edgekube.store.opening import open_store
@@ -282,3 +283,22 @@ def test_what_is_for_several_members_is_not_even_loaded(tmp_path: Path) -> None:
     loaded = {name.rpartition(".")[2] for name in done.stdout.split()}
     assert {"replicated", "opening", "writes"} <= loaded
     assert not loaded & {"peers", "forwarding", "barriers", "comparing", "snapshots", "transfer", "changes", "requests"}
+
+
+async def test_a_leader_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+    """In the log it would stop every member of this version."""
+    command, newer = encode((), (Put(b"/k/1", b"1"),))
+    async with at(tmp_path) as store:
+        for data in (b"\x94\x07" + newer[2:], b"", newer[:-1]):
+            request = requests.Propose(
+                store.term, nonce=9, floor=0, commands=((1, forwarded(command, 9, 1)), (2, data))
+            )
+            answer = requests.decode_answer(await store.answer(2, requests.encode(request)))
+            assert answer.verdict == requests.Verdict.READ_ONLY
+            assert "upgrade this member" in answer.reason
+        assert (store.revision, store.get(b"/k/1")) == (1, None)
+        request = requests.Propose(store.term, nonce=9, floor=0, commands=((1, forwarded(command, 9, 1)),))
+        answer = requests.decode_answer(await store.answer(2, requests.encode(request)))
+        assert answer.verdict == requests.Verdict.ACCEPTED
+        await store.txn([], [Put(b"/k/2", b"2")])
+        assert (store.revision, store.get(b"/k/1") is not None) == (3, True)
