@@ -286,6 +286,12 @@ class _Builder:
         )
 
     def _spread(self, name: str, number: int, targets: tuple[Target, ...]) -> tuple[Rule, ...]:
+        """Draw a number and find the endpoint of this number in a map.
+
+        A transaction is atomic for the next packet, not for one that is in the old rule at this moment: it may draw a
+        number that the new map lacks. Then the rule has no effect, and the one behind it sends the packet to the first
+        endpoint.
+        """
         if self._affinity_ms:
             return self._spread_with_affinity(name, number, targets)
         if len(targets) == 1:
@@ -300,10 +306,12 @@ class _Builder:
                 nft.map_to(endpoints, nft.R0),
                 nft.dnat(nft.R0, nft.R1),
             ),
+            _to_target(targets[0]),
         )
 
     def _spread_with_affinity(self, name: str, number: int, targets: tuple[Target, ...]) -> tuple[Rule, ...]:
         rules: list[Rule] = []
+        chains: list[Rule] = []
         for index, target in enumerate(targets):
             where = f"{name}/{IPv4Address(target.address)}/{target.port}"
             chain, clients = f"ep/{where}", f"aff/{where}"
@@ -312,8 +320,8 @@ class _Builder:
             )
             remember: Rule = (nft.load_saddr(), nft.update_set(clients, self._affinity_ms))
             self._chains[chain] = Chain((remember, _to_target(target)))
-            go = nft.decide(nft.NFT_GOTO, chain)
-            rules.append((nft.load_saddr(), nft.in_set(clients), go))
+            chains.append((nft.decide(nft.NFT_GOTO, chain),))
+            rules.append((nft.load_saddr(), nft.in_set(clients), *chains[-1]))
             self._elements.setdefault(AFFINITY, {})[self._pick(number, index)] = nft.verdict(nft.NFT_GOTO, chain)
         rules.append(
             (
@@ -322,7 +330,7 @@ class _Builder:
                 nft.verdict_map(AFFINITY),
             )
         )
-        return tuple(rules)
+        return (*rules, chains[0])
 
     def _pick(self, number: int, index: int) -> bytes:
         return nft.key_mark(self._id << 12 | number) + nft.key_mark(index)

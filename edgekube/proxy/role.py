@@ -5,7 +5,6 @@ Changes gather for a few milliseconds and become one atomic transaction; only th
 
 import logging
 from collections.abc import Callable
-from math import inf
 from typing import Final
 
 import trio
@@ -16,12 +15,12 @@ from edgekube.network.conntrack import Conntrack, Flow
 from edgekube.network.nft import Table
 from edgekube.network.nft_batch import Delta
 from edgekube.network.nft_table import NftTable
-from edgekube.proxy.compiler import ENDPOINTS, PROTOCOLS, SERVICE_NAME_LABEL, TABLE, base_table, compile_service
+from edgekube.proxy.compiler import PROTOCOLS, SERVICE_NAME_LABEL, TABLE, base_table, compile_service
 from edgekube.proxy.config import ProxyConfig
 from edgekube.proxy.health import HealthCheck, HealthServer
 from edgekube.proxy.policy import TABLE as POLICY_TABLE
 from edgekube.proxy.policy_role import PolicyProxy
-from edgekube.proxy.ruleset import EMPTY, Fragment, Frontend, Leaving, Merger, merge_deltas
+from edgekube.proxy.ruleset import EMPTY, Fragment, Frontend, Merger, merge_deltas
 from edgekube.types.core_v1 import Node, Service
 from edgekube.types.discovery_v1 import EndpointSlice
 
@@ -29,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 GATHER_S: Final = 0.005  # a rollout changes several objects at once
 COMPILE_SLICE: Final = 32  # Services between two looks at the rest of the process
-LEAVE_S: Final = 1.0  # endpoints that no rule draws any more go with the next change, or after this
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
 SLICE_INDEX: Final = "proxy/service"
@@ -78,7 +76,6 @@ class ServiceProxy:
         self._ids: dict[Key, int] = {}
         self._free_ids: list[int] = []
         self._dirty: set[Key] = set()
-        self._leaving = Leaving(ENDPOINTS)
         self._wake = trio.Event()
         self._unsubscribe: list[Callable[[], None]] = []
 
@@ -121,8 +118,7 @@ class ServiceProxy:
         nursery.start_soon(self._table.watch)
         task_status.started()
         while True:
-            with trio.move_on_after(LEAVE_S if self._leaving else inf):
-                await self._wake.wait()
+            await self._wake.wait()
             await trio.sleep(GATHER_S)
             await self._sync(self._take_dirty())
             health.update(self._health_checks())
@@ -131,7 +127,7 @@ class ServiceProxy:
         """One transaction for all that changed; after a failure the whole table, again and again."""
         assert self._table is not None
         before = {key: self._merger.fragments.get(key, EMPTY) for key in dirty}
-        delta = self._leaving.put_off(await self._compile(dirty), self._merger.holds)
+        delta = await self._compile(dirty)
         retry_s = RETRY_FIRST_S
         while True:
             try:

@@ -5,7 +5,7 @@ costs. Two Services may claim the same frontend (an externalIP): the first by na
 waits for it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -78,10 +78,6 @@ class Merger:
             elements=elements,
         )
 
-    def holds(self, name: str, element: bytes) -> bool:
-        """Whether any Service wants this element of a set."""
-        return element in self._owners.get(name, ())
-
     def table(self) -> Table:
         sets = dict(self._base.sets)
         chains = dict(self._base.chains)
@@ -120,37 +116,6 @@ class Merger:
         waiting.discard(heir)
         self._owners[name][element] = heir
         return {element: self._fragments[heir].elements[name][element]}
-
-
-class Leaving:
-    """Elements on their way out of the maps named: they leave one transaction later than the rules that drew them.
-
-    A transaction is atomic for the next packet, not for one that is in the old rule at this moment: it draws a number
-    below the old count of endpoints and looks that up in the new map.
-    """
-
-    def __init__(self, maps: Sequence[str]) -> None:
-        self._maps = maps
-        self._elements: dict[str, set[bytes]] = {}
-
-    def __bool__(self) -> bool:
-        """Whether a further transaction has something to do."""
-        return bool(self._elements)
-
-    def put_off(self, delta: Delta, holds: Callable[[str, bytes], bool]) -> Delta:
-        """The delta without its removals from the maps, and with those put off before, unless wanted again."""
-        before, self._elements = self._elements, {}
-        elements = dict(delta.elements)
-        for name in self._maps:
-            changes = elements.get(name, {})
-            gone = {element for element, data in changes.items() if data is None}
-            due = {element for element in before.get(name, ()) if not holds(name, element)} - gone
-            if gone:
-                self._elements[name] = gone
-            if gone or due:
-                kept = {element: data for element, data in changes.items() if data is not None}
-                elements[name] = {**dict.fromkeys(due), **kept}
-        return Delta(sets=delta.sets, chains=delta.chains, elements=elements)
 
 
 def merge_deltas(deltas: Iterable[Delta]) -> Delta:

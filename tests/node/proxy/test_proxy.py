@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import trio
 
+from edgekube.network import nft
 from edgekube.network.bridge import BridgeNetwork
 from edgekube.network.sysctl import read_sysctl, write_sysctl
 from edgekube.proxy import role
@@ -211,6 +212,21 @@ async def test_session_affinity(world: World) -> None:
         world.cluster.put(endpoints({"addresses": world.pods[other]}))
         await world.settle(f"{world.pods[chosen]}/8080", gone=True)
         assert set(await world.counts("client", VIP, 80)) == {other}
+
+
+@pytest.mark.parametrize("affinity", ["None", "ClientIP"])
+async def test_a_number_that_the_map_lacks_finds_an_endpoint(
+    world: World, monkeypatch: pytest.MonkeyPatch, affinity: str
+) -> None:
+    """As a packet draws it that is in a rule while a transaction takes endpoints away."""
+    lab, load_random = world.lab, nft.load_random
+    monkeypatch.setattr(nft, "load_random", lambda modulus, register: load_random(1 << 30, register))
+    world.cluster.put(
+        endpoints({"addresses": world.pods["a"]}, {"addresses": world.pods["b"]}), service(sessionAffinity=affinity)
+    )
+    await world.settle("svc/default/web")
+    async with lab.server("a", 8080), lab.server("b", 8080):
+        assert set(await world.counts("client", VIP, 80, 8)) == {"a"}
 
 
 async def test_load_balancer_addresses_and_source_ranges(world: World) -> None:

@@ -1,6 +1,5 @@
 """The ruleset as a value: what a Service becomes, and that a change costs what it changes."""
 
-import random
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -13,7 +12,7 @@ from edgekube.proxy import compiler
 from edgekube.proxy.compiler import base_table, compile_all, compile_service
 from edgekube.proxy.config import ProxyConfig
 from edgekube.proxy.endpoints import Target, Targets, select
-from edgekube.proxy.ruleset import Fragment, Leaving, Merger, merge_deltas
+from edgekube.proxy.ruleset import Fragment, Merger, merge_deltas
 from edgekube.types.core_v1 import Service
 from edgekube.types.core_v1.service import ServicePort
 from edgekube.types.discovery_v1 import EndpointSlice
@@ -200,39 +199,3 @@ def test_an_unchanged_service_is_no_batch() -> None:
     batch.change(table.sets, table.chains, merger.update(("default", "web"), fragment), table.elements)
     assert len(batch) == 0
     assert merge_deltas([]) == Delta()
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_no_packet_draws_an_endpoint_that_is_gone(seed: int) -> None:
-    """What the rules before a transaction draw must be in the maps after it; and in the end nothing is left over."""
-    rng = random.Random(seed)
-    merger, leaving = Merger(base_table(CONFIG)), Leaving(compiler.ENDPOINTS)
-    held: dict[str, dict[bytes, Any]] = {}
-    drawn: dict[str, list[bytes]] = {}
-    for _ in range(60):
-        deltas = []
-        for number in rng.sample(range(1, 5), rng.randrange(3)):
-            name = f"s{number}"
-            addresses = rng.sample([f"10.42.0.{last}" for last in range(2, 9)], rng.randrange(7))
-            slices = piece(*({"addresses": address} for address in addresses))
-            fragment = compile_service(service(name), [slices], CONFIG, service_id=number)
-            gone = rng.random() < 0.1
-            deltas.append(merger.update(("default", name), None if gone else fragment))
-        delta = leaving.put_off(merge_deltas(deltas), merger.holds)
-        for name, changes in delta.elements.items():
-            for element, data in changes.items():
-                if data is None:
-                    del held[name][element]
-                else:
-                    held.setdefault(name, {})[element] = data
-        for name, elements in drawn.items():
-            assert set(elements) <= held.get(name, {}).keys()
-        wanted = merger.table().elements
-        drawn = {name: list(wanted.get(name, ())) for name in compiler.ENDPOINTS}
-    for _ in range(2):
-        for name, changes in leaving.put_off(Delta(), merger.holds).elements.items():
-            for element in changes:
-                del held[name][element]
-    assert not leaving
-    wanted = merger.table().elements
-    assert {name: found for name, found in held.items() if found} == {name: dict(e) for name, e in wanted.items() if e}
