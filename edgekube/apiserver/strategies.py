@@ -3,14 +3,14 @@
 Hooks get plain dicts which they own and may change. A strategy has no state; `old` is never changed.
 """
 
-import uuid
+import os
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from edgekube.apiserver.request import User
-from edgekube.types.codec import convert
-from edgekube.types.core_v1 import PodSpec
-from edgekube.types.pod_resources import qos_class
+from edgekube.types.pod_resources import PodAsks, qos_class
 
 Obj = dict[str, Any]
 
@@ -105,7 +105,7 @@ class Job(Strategy):
 
 class Pod(Strategy):
     def prepare_create(self, obj: Obj) -> None:
-        obj["status"] = {"phase": "Pending", "qosClass": qos_class(convert(PodSpec, obj["spec"]))}
+        obj["status"] = {"phase": "Pending", "qosClass": qos_class(msgspec.convert(obj["spec"], PodAsks))}
         if obj["spec"].get("schedulingGates"):
             condition = {
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
@@ -323,4 +323,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def new_uid() -> str:
-    return str(uuid.uuid4())
+    """A random UUID (RFC 9562, version 4); by hand, for `uuid` takes five times as long to make and print one."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -5,14 +5,30 @@ And the quality of service that follows from it. Shared by the scheduler, the ku
 
 from collections.abc import Mapping
 
-from edgekube.types.core_v1 import Pod, PodSpec
+import msgspec
+
+from edgekube.types.core_v1 import Pod, PodSpec, ResourceRequirements
 from edgekube.types.quantity import QuantityError, nano
 
 NANO = 10**9
 COMPUTE = ("cpu", "memory")  # what quality of service is judged by
 
 
-def qos_class(spec: PodSpec) -> str:
+class ContainerAsks(msgspec.Struct, frozen=True):
+    """What a container asks for."""
+
+    resources: ResourceRequirements = ResourceRequirements()
+
+
+class PodAsks(msgspec.Struct, frozen=True):
+    """The part of a PodSpec that quality of service follows from, to be read without the rest."""
+
+    containers: tuple[ContainerAsks, ...] = ()
+    initContainers: tuple[ContainerAsks, ...] = ()
+    resources: ResourceRequirements | None = None
+
+
+def qos_class(spec: PodSpec | PodAsks) -> str:
     """Guaranteed, Burstable or BestEffort: by pod-level resources where there are any, else by every container's.
 
     Amounts that are no quantities count for nothing: validation refuses them.
