@@ -25,12 +25,16 @@ def element_key(node: Node, item: Any) -> str | None:
         return None if isinstance(item, dict | list) else "v:" + _encode(item).decode()
     if not isinstance(item, dict):
         return None
-    defaults = node.key_defaults()
-    found = {}
-    for key in sorted(node.keys):
-        value = item.get(key, defaults.get(key))
-        if value is not None:
-            found[key] = value
+    if len(node.keys) == 1:  # nearly always; a key that stands alone has no default
+        name = node.keys[0]
+        found = {name: item[name]} if item.get(name) is not None else {}
+    else:
+        defaults = node.key_defaults()
+        found = {}
+        for name in sorted(node.keys):
+            value = item.get(name, defaults.get(name))
+            if value is not None:
+                found[name] = value
     return "k:" + _encode(found).decode() if found else None
 
 
@@ -59,6 +63,7 @@ def _child(node: Node, name: str) -> Node:
 
 _ANY = Node(Shape.ANY)
 _ANY.elem = _ANY
+_NESTED = (dict, list)
 
 
 def field_set(value: Any, node: Node) -> FieldSet:
@@ -92,9 +97,12 @@ def compare(old: Any, new: Any, node: Node) -> tuple[FieldSet, FieldSet]:
     if isinstance(new, dict):
         for name, value in new.items():
             previous = old.get(name)
-            if previous is value or (previous == value and type(previous) is type(value)):
+            if previous is value:
                 continue
-            _compare_item("f:" + name, previous, value, _child(node, name), changed, removed)
+            if previous is None:
+                changed["f:" + name] = _whole(value, _child(node, name)) if isinstance(value, _NESTED) else {}
+            elif previous != value or type(previous) is not type(value):
+                _compare_item("f:" + name, previous, value, _child(node, name), changed, removed)
         for name, previous in old.items():
             if name not in new:
                 removed["f:" + name] = _whole(previous, _child(node, name))
@@ -136,13 +144,14 @@ def _whole(value: Any, node: Node) -> FieldSet:
     result: FieldSet = {SELF: {}}
     if isinstance(value, dict):
         fields = node.fields if node.shape is Shape.STRUCT else None
-        elem = node.elem or _ANY
+        child = node.elem or _ANY
         for name, item in value.items():
-            if isinstance(item, dict | list) and item:
-                child = elem if fields is None else fields.get(name) or _ANY
-                result["f:" + name] = _whole(item, child)
-            else:
+            if not isinstance(item, _NESTED):
                 result["f:" + name] = {}
+            else:
+                if fields is not None:
+                    child = fields.get(name) or _ANY
+                result["f:" + name] = _whole(item, child)
         return result
     items = keyed_items(node, value)
     if items is None:
