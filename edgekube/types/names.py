@@ -22,6 +22,9 @@ _QUALIFIED: Final = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE: Final = f"({_QUALIFIED})?"
 _CONFIG_KEY: Final = "[-._a-zA-Z0-9]+"
 _PORT_NAME: Final = re.compile(r"[-a-z0-9]+", re.ASCII)
+_LETTER: Final = re.compile("[a-z]")
+_is_qualified: Final = re.compile(_QUALIFIED, re.ASCII).fullmatch
+_is_config_key: Final = re.compile(_CONFIG_KEY, re.ASCII).fullmatch
 
 EMPTY_TEXT: Final = "must be non-empty"
 
@@ -114,6 +117,8 @@ label_value: Final = _checker(_LABEL_VALUE, LABEL_MAX, _LABEL_VALUE_TEXT)
 
 def qualified_name(value: str) -> list[str]:
     """A label or annotation key: `name` or `prefix.example/name`."""
+    if len(value) <= LABEL_MAX and _is_qualified(value):
+        return []  # nearly always: a name without a prefix
     prefix, slash, name = value.rpartition("/")
     if value.count("/") > 1:
         return [
@@ -129,7 +134,7 @@ def qualified_name(value: str) -> list[str]:
         found.append("name part " + EMPTY_TEXT)
     elif len(name.encode()) > LABEL_MAX:
         found.append("name part " + max_len(LABEL_MAX))
-    if len(name) > SUBDOMAIN_MAX or re.fullmatch(_QUALIFIED, name, re.ASCII) is None:
+    if len(name) > SUBDOMAIN_MAX or _is_qualified(name) is None:
         found.append(_QUALIFIED_TEXT)
     return found
 
@@ -137,7 +142,7 @@ def qualified_name(value: str) -> list[str]:
 def config_key(value: str) -> list[str]:
     """A key of a ConfigMap or Secret: a plain file name."""
     found = [max_len(SUBDOMAIN_MAX)] if len(value.encode()) > SUBDOMAIN_MAX else []
-    if re.fullmatch(_CONFIG_KEY, value, re.ASCII) is None:
+    if _is_config_key(value) is None:
         found.append(_CONFIG_KEY_TEXT)
     if value in (".", ".."):
         found.append(f"must not be '{value}'")
@@ -162,7 +167,7 @@ def port_name(value: str) -> list[str]:
         found.append("must be no more than 15 characters")
     if _PORT_NAME.fullmatch(value) is None:
         found.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
-    if not re.search("[a-z]", value):
+    if not _LETTER.search(value):
         found.append("must contain at least one letter (a-z)")
     if "--" in value:
         found.append("must not contain consecutive hyphens")
