@@ -139,10 +139,10 @@ def _compare_item(key: str, old: Any, new: Any, node: Node, changed: FieldSet, r
 
 def _whole(value: Any, node: Node) -> FieldSet:
     """Every path of a value that appeared or vanished as a whole, parents included."""
-    if not value or _is_leaf(node, value):
+    if not value or node.opaque:
         return {}
-    result: FieldSet = {SELF: {}}
     if isinstance(value, dict):
+        result: FieldSet = {SELF: {}}
         fields = node.fields if node.shape is Shape.STRUCT else None
         child = node.elem or _ANY
         for name, item in value.items():
@@ -153,13 +153,11 @@ def _whole(value: Any, node: Node) -> FieldSet:
                     child = fields.get(name) or _ANY
                 result["f:" + name] = _whole(item, child)
         return result
-    items = keyed_items(node, value)
+    items = None if node.list_is_leaf or not isinstance(value, list) else keyed_items(node, value)
     if items is None:
         return {}
     elem = node.elem or _ANY
-    for key, item in items.items():
-        result[key] = _whole(item, elem)
-    return result
+    return {SELF: {}, **{key: _whole(item, elem) for key, item in items.items()}}
 
 
 def is_field_set(value: Any, depth: int = 0) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from operator import is_
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,10 +48,7 @@ def each(function: Callable[[T], T]) -> Callable[[tuple[T, ...]], tuple[T, ...]]
     """The function for a list of what `function` is for."""
 
     def on_all(items: tuple[T, ...]) -> tuple[T, ...]:
-        after = [function(item) for item in items]
-        for new, old in zip(after, items, strict=True):
-            if new is not old:
-                return tuple(after)
-        return items
+        after = tuple(map(function, items))
+        return items if all(map(is_, after, items)) else after
 
     return on_all

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from operator import is_
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -80,18 +81,15 @@ def _struct(kind: type[msgspec.Struct]) -> Rewrite:
 
 def _list(item: Rewrite) -> Rewrite:
     def on_list(items: tuple[Any, ...]) -> tuple[Any, ...]:
-        after = [item(one) for one in items]
-        for new, old in zip(after, items, strict=True):
-            if new is not old:
-                return tuple(after)
-        return items
+        after = tuple(map(item, items))
+        return items if all(map(is_, after, items)) else after
 
     return on_list
 
 
 def _map(item: Rewrite) -> Rewrite:
     def on_map(items: Mapping[str, Any]) -> Mapping[str, Any]:
-        changed = {key: after for key, one in items.items() if (after := item(one)) is not one}
-        return {**items, **changed} if changed else items
+        after = tuple(map(item, items.values()))
+        return items if all(map(is_, after, items.values())) else dict(zip(items, after, strict=True))
 
     return on_map
