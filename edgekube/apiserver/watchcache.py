@@ -12,7 +12,7 @@ import trio
 
 from edgekube.apiserver import storage
 from edgekube.client.api import Change, Key, KubeObject, PartialObject
-from edgekube.store.api import Compacted, Event, Store, prefix_end
+from edgekube.store.api import Compacted, Event, Store, StoreError, Watch, prefix_end
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -148,6 +148,9 @@ class WatchCache:
         self._partial: dict[bytes, KindCache[Any]] = {}
         self._revision = store.revision
         self._advanced = trio.lowlevel.ParkingLot()
+        self._watch: Watch | None = None  # while the store is followed
+        self._following = trio.CancelScope()
+        self._failure: Exception | None = None
 
     @property
     def revision(self) -> int:
@@ -174,6 +177,9 @@ class WatchCache:
         return self._kinds.get(prefix)
 
     async def wait_revision(self, revision: int) -> None:
+        """Wait until every change up to `revision` is to be seen. What the store has applied already is at once."""
+        if self._revision < revision:
+            self._catch_up()
         while self._revision < revision:
             await self._advanced.park()
 
@@ -190,16 +196,45 @@ class WatchCache:
                     if not started:
                         started = True
                         task_status.started()
-                    while True:
-                        for event in await watch.next():
-                            self._dispatch(event)
-                        self._advance(watch.progress)
+                    await self._follow(watch)
             except Compacted:
                 await trio.lowlevel.checkpoint()
 
+    async def _follow(self, watch: Watch) -> None:
+        """Take in what comes. A failure met by `_catch_up` in another task is this one's, too."""
+        with trio.CancelScope() as self._following:
+            self._watch = watch
+            try:
+                while True:
+                    self._take(watch, await watch.next())
+            finally:
+                self._watch = None
+        if self._failure is not None:
+            raise self._failure
+
+    def _catch_up(self) -> None:
+        """Take in what is there now, in the task of whoever cannot go on without it: that saves it two turns."""
+        watch = self._watch
+        if watch is None:
+            return
+        try:
+            self._take(watch, watch.next_nowait())
+        except (Compacted, StoreError):
+            pass  # the following task meets it as well
+        except Exception as error:
+            self._failure = error
+            self._following.cancel()
+            raise
+
+    def _take(self, watch: Watch, events: Sequence[Event]) -> None:
+        for event in events:
+            self._dispatch(event)
+        self._advance(watch.progress)
+
     def _advance(self, revision: int) -> None:
         self._revision = revision
-        self._advanced.unpark_all()
+        if self._advanced:
+            self._advanced.unpark_all()
 
     def _dispatch(self, event: Event) -> None:
         # /registry/<group>/<resource>/...

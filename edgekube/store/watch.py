@@ -191,10 +191,11 @@ class _Watch:
     async def next(self) -> Sequence[Event]:
         """Wait for events; never returns none."""
         channel = self._channel
+        if self._place < channel.base + len(channel.events):
+            await trio.lowlevel.checkpoint()  # before anything is taken, so that cancelling loses nothing
         while self._place >= channel.base + len(channel.events):
             self._hub.check()
             await channel.lot.park()
-        await trio.lowlevel.checkpoint()  # before anything is taken, so that cancelling loses nothing
         return self.next_nowait()
 
     def next_nowait(self) -> Sequence[Event]:

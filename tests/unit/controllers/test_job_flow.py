@@ -63,8 +63,8 @@ async def test_runs_to_completion_with_as_many_pods_at_once_as_allowed(autojump_
         assert [c.type for c in s.conditions] == ["SuccessCriteriaMet", "Complete"]
         assert len(cluster.all(Pod)) == 7
         assert nobody_is_held(cluster)
+        await cluster.until(lambda: cluster.reasons("sum")[-1] == "Completed")
         assert cluster.reasons("sum").count("SuccessfulCreate") == 7
-        assert cluster.reasons("sum")[-1] == "Completed"
 
 
 async def test_status_shows_active_and_ready_while_it_runs(autojump_clock: object) -> None:
@@ -86,7 +86,7 @@ async def test_fails_after_the_back_off_limit_ever_more_slowly(autojump_clock: o
         # 10 + 20 + 40 seconds between four pods of three seconds each.
         assert 78 <= (cluster.now() - began).total_seconds() <= 95
         assert [c.type for c in status(cluster).conditions] == ["FailureTarget", "Failed"]
-        assert "BackoffLimitExceeded" in cluster.reasons("sum")
+        await cluster.until(lambda: "BackoffLimitExceeded" in cluster.reasons("sum"))
         assert nobody_is_held(cluster)
 
 
@@ -227,6 +227,7 @@ async def test_deadline(autojump_clock: object) -> None:
         await cluster.until(lambda: outcome(cluster) == ("Failed", "DeadlineExceeded"))
         assert 30 <= (cluster.now() - began).total_seconds() <= 35
         assert not cluster.pods()
+        await cluster.until(lambda: "DeadlineExceeded" in cluster.reasons("sum"))
         assert cluster.reasons("sum") == ["SuccessfulCreate", "SuccessfulDelete", "DeadlineExceeded"]
 
 
@@ -235,7 +236,7 @@ async def test_pod_replacement_policy(autojump_clock: object, policy: str, at_on
     async with FakeCluster() as cluster:
         cluster.kubelet.script = lambda _pod: Script(start=1, run=None, stop=60)
         await cluster.client.create(job("sum", podReplacementPolicy=policy))
-        await cluster.until(lambda: status(cluster).active == 1)
+        await cluster.until(lambda: [p.status.phase for p in cluster.pods()] == ["Running"])
         await cluster.client.delete(Pod, cluster.pods()[0].metadata.name, "default")
         await cluster.until(lambda: status(cluster).terminating == 1)
         await cluster.settle(20)

@@ -125,7 +125,7 @@ async def test_partition_holds_back_the_lower_ordinals_even_when_they_are_made_a
         await cluster.client.delete(Pod, "db-0", "default")
         await cluster.until(lambda: settled(cluster, 4) and cluster.get(Pod, "db-0").metadata.uid != uid)
         assert images(cluster) == ["1", "1", "2", "2"]
-        assert (status(cluster).currentReplicas, status(cluster).updatedReplicas) == (2, 2)
+        await cluster.until(lambda: (status(cluster).currentReplicas, status(cluster).updatedReplicas) == (2, 2))
         patch = {"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}
         await cluster.client.patch(StatefulSet, "db", "default", patch=patch)
         await cluster.until(lambda: settled(cluster, 4) and images(cluster) == ["2"] * 4)
