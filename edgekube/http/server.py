@@ -106,16 +106,17 @@ class Request:
         if length.isdecimal() and int(length) > limit:
             raise HttpError(413, f"the request body is larger than the limit of {limit} bytes")
         connection = self._connection
-        chunks: list[bytes] = []
-        size = 0
-        with trio.move_on_after(connection.server.limits.body_seconds) as scope:
-            while (chunk := await connection.next_data()) is not None:
-                size += len(chunk)
-                if size > limit:
-                    raise HttpError(413, f"the request body is larger than the limit of {limit} bytes")
-                chunks.append(chunk)
-        if scope.cancelled_caught:
-            raise HttpError(408, "the request body took too long to arrive")
+        chunks = connection.arrived_data()
+        size = sum(map(len, chunks))
+        if not connection.body_done:
+            with trio.move_on_after(connection.server.limits.body_seconds) as scope:
+                while size <= limit and (chunk := await connection.next_data()) is not None:
+                    size += len(chunk)
+                    chunks.append(chunk)
+            if scope.cancelled_caught:
+                raise HttpError(408, "the request body took too long to arrive")
+        if size > limit:
+            raise HttpError(413, f"the request body is larger than the limit of {limit} bytes")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -339,6 +340,31 @@ class _Connection:
                 return None
             self._parser.feed(bytes(data))
         return event
+
+    @property
+    def body_done(self) -> bool:
+        """Whether all of the request's body was taken."""
+        return self._body_done
+
+    def arrived_data(self) -> list[bytes]:
+        """The parts of the request body that are here already: a small one mostly is, in the packet after the head."""
+        parser, chunks = self._parser, list[bytes]()
+        if self._head is None or (self._head.expect_continue and not self._sent_continue):
+            return chunks
+        looked = False
+        while not self._body_done:
+            event = parser.next_event()
+            if isinstance(event, Data):
+                chunks.append(event.data)
+            elif event is not None:
+                self._body_done = True
+            elif looked or parser.upgraded or self._wire is None:
+                break
+            else:
+                looked = True
+                if data := self._wire.receive_now(HTTP_RECEIVE_BYTES):
+                    parser.feed(data)
+        return chunks
 
     async def next_data(self) -> bytes | None:
         """The next part of the request body, None after the last."""

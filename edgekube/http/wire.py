@@ -82,6 +82,18 @@ class Wire(trio.abc.HalfCloseableStream):
             except (OSError, ValueError) as error:
                 raise trio.BrokenResourceError(f"cannot receive: {error}") from error
 
+    def receive_now(self, max_bytes: int) -> bytes | None:
+        """What has arrived, without waiting; None when nothing has. Else as `receive_some`."""
+        self._check()
+        try:
+            return self._sock.recv(max_bytes)
+        except (*_WAIT_READ, ssl.SSLWantWriteError):
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        except (OSError, ValueError) as error:
+            raise trio.BrokenResourceError(f"cannot receive: {error}") from error
+
     def send_now(self, data: bytes) -> int:
         """Send without waiting; how many bytes went. The next to be sent is `data` from there on, and nothing else."""
         self._check()

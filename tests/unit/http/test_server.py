@@ -1,6 +1,7 @@
 """The server over memory streams and a clock that jumps: exchanges, deadlines, streams, shutdown."""
 
 import gc
+import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from edgekube.http import wire
 from edgekube.http.messages import HttpError, Peer, PushResponse, Response, Sender, UpgradeResponse
 from edgekube.http.server import Answer, HttpServer, Limits, Request
 
@@ -99,6 +101,34 @@ async def test_a_body_over_the_limit(body: bytes) -> None:
         text = await wire.rest()
         assert text.startswith(b"HTTP/1.1 413 ")
         assert b"Connection: close" in text
+
+
+async def test_a_body_comes_however_it_is_cut_over_a_socket() -> None:
+    """Part with the head, part while the handler works, part later; then a pipelined request behind a body."""
+    asked, go = trio.Event(), trio.Event()
+
+    async def slow(request: Request) -> Response:
+        asked.set()
+        await go.wait()
+        return Response(body=await request.read_body(10) + b"!")
+
+    server = HttpServer(slow)
+    ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in socket.socketpair())
+    async with ours, trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_stream, wire.Wire(theirs), Peer(address="127.0.0.1"))
+        client = Wire(server, ours)
+        await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+        await asked.wait()
+        await client.send(b"def")
+        go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await client.send(b"ghiPOST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+        assert (await client.until(b"!")).endswith(b"\r\n\r\nabcdefghi!")
+        await client.send(b"xyzPOST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n")
+        assert (await client.until(b"!")).endswith(b"\r\n\r\nxyz!")
+        await client.send(b"x" * 11)
+        assert (await client.rest()).startswith(b"HTTP/1.1 413 ")
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_unread_body_that_is_here_is_skipped() -> None:
