@@ -27,7 +27,6 @@ from edgekube.http.messages import (
     PushResponse,
     Response,
     UpgradeResponse,
-    header,
     header_tokens,
     reason_phrase,
 )
@@ -72,10 +71,11 @@ class ServerStatistics(msgspec.Struct, frozen=True):
 class Request:
     """One request, with its body still on the wire until `read_body`."""
 
-    __slots__ = ("_connection", "head", "peer")
+    __slots__ = ("_connection", "_first", "head", "peer")
 
     def __init__(self, head: RequestHead, peer: Peer, connection: "_Connection") -> None:
         self.head = head
+        self._first = dict(reversed(head.headers))
         self.peer = peer
         self._connection = connection
 
@@ -96,7 +96,8 @@ class Request:
         return self.head.headers
 
     def header(self, name: str) -> str:
-        return header(self.head.headers, name)
+        """The first value of `name` (lower case), or "" when absent."""
+        return self._first.get(name, "")
 
     async def read_body(self, limit: int = BODY_BYTES_MAX) -> bytes:
         """The whole body. Raises HttpError 413 above `limit` bytes, 408 when it takes too long."""

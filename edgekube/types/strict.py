@@ -64,13 +64,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _read: Final = json.JSONDecoder(object_pairs_hook=_object).decode
 
 
-def _doubles(value: dict[str, Any], path: str, found: Report) -> None:
-    if isinstance(value, _Doubled):
-        found += [f'duplicate field "{_join(path, name)}"' for name in value.doubled]
+def _doubles(value: _Doubled, path: str, found: Report) -> None:
+    found += [f'duplicate field "{_join(path, name)}"' for name in value.doubled]
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _unknown(value: Any, path: str, found: Report) -> None:
+    """In place of the walk of a field that the kind does not have."""
 
 
 @cache
@@ -106,12 +109,15 @@ class _Struct:
         if self._fields is None:
             self._fields = {field.encode_name: _walk(field.type) for field in msgspec.structs.fields(self._kind)}
         fields = self._fields
-        _doubles(value, path, found)
+        if isinstance(value, _Doubled):
+            _doubles(value, path, found)
         for name, item in value.items():
-            if name not in fields:
+            if (walk := fields.get(name, _unknown)) is None:
+                continue
+            if walk is _unknown:
                 found.append(f'unknown field "{_join(path, name)}"')
-            elif (walk := fields[name]) is not None and len(found) < FOUND_MAX:
-                walk(item, _join(path, name), found)
+            elif len(found) < FOUND_MAX:
+                walk(item, f"{path}.{name}" if path else name, found)
 
 
 def _list(item: Walk | None) -> Walk | None:
@@ -129,7 +135,8 @@ def _list(item: Walk | None) -> Walk | None:
 def _map(item: Walk | None) -> Walk:
     def on_map(value: Any, path: str, found: Report) -> None:
         if isinstance(value, dict):
-            _doubles(value, path, found)
+            if isinstance(value, _Doubled):
+                _doubles(value, path, found)
             if item is not None:
                 for name, one in value.items():
                     item(one, _join(path, name), found)

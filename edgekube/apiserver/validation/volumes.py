@@ -1,6 +1,8 @@
 """Volumes of a pod, and where containers mount them."""
 
 from collections.abc import Sequence
+from itertools import compress, repeat
+from operator import attrgetter, is_not
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ from edgekube.types.core_v1 import Volume
 from edgekube.types.fieldpath import FieldError, Path, duplicate, forbidden, invalid, not_found, not_supported, required
 
 SOURCES = tuple(f.name for f in msgspec.structs.fields(Volume) if f.name != "name")
+_sources = attrgetter(*SOURCES)
 PATH_TYPES = ("", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice")
 MODE_MAX = 0o777
 MODE_TEXT = "must be a number between 0 and 0777 (octal), both inclusive"
@@ -36,7 +39,7 @@ def volumes(items: Sequence[Any], path: Path) -> tuple[dict[str, Any], list[Fiel
 
 
 def _source(volume: Any, path: Path) -> list[FieldError]:
-    kinds = [name for name in SOURCES if getattr(volume, name) is not None]
+    kinds = list(compress(SOURCES, map(is_not, _sources(volume), repeat(None))))
     if not kinds:
         return [required(path, "must specify a volume type")]
     errors = [forbidden(path / kind, "may not specify more than 1 volume type") for kind in kinds[1:]]

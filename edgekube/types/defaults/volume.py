@@ -1,5 +1,7 @@
 """Volumes, claims and what provisions them."""
 
+from itertools import repeat
+from operator import attrgetter, is_not
 from typing import Any
 
 from edgekube.types.core_v1.persistent_volume import PersistentVolume, PersistentVolumeSpec
@@ -26,6 +28,8 @@ from edgekube.types.defaults.fill import each, fill, within
 from edgekube.types.defaults.images import pull_policy
 from edgekube.types.storage_v1 import CSIDriver, StorageClass, VolumeAttachment
 
+_sources = attrgetter(*(name for name in Volume.__struct_fields__ if name != "name"))
+
 MODE = 0o644
 CERTIFICATE_SECONDS = 86400
 TOKEN_SECONDS = 3600
@@ -33,7 +37,7 @@ TOKEN_SECONDS = 3600
 
 def volume(obj: Volume) -> Volume:
     """A volume with no source at all is an emptyDir."""
-    if all(getattr(obj, name) is None for name in obj.__struct_fields__ if name != "name"):
+    if not any(map(is_not, _sources(obj), repeat(None))):
         return fill(obj, emptyDir=EmptyDirVolumeSource())
     return within(
         obj,
