@@ -108,6 +108,7 @@ POINTER_STRINGS = _names(
     PodFailurePolicyOnExitCodesRequirement.containerName JobStatus.failedIndexes SuccessPolicyRule.succeededIndexes
     LeaseSpec.holderIdentity LeaseSpec.preferredHolder AzureFilePersistentVolumeSource.secretNamespace
     ClusterTrustBundleProjection.name ClusterTrustBundleProjection.signerName EndpointAddress.nodeName
+    HostPathVolumeSource.type
     .appProtocol GRPCAction.service GlusterfsPersistentVolumeSource.endpointsNamespace
     ISCSIPersistentVolumeSource.initiatorName ISCSIVolumeSource.initiatorName LocalVolumeSource.fsType
     PersistentVolumeClaimSpec.storageClassName .volumeAttributesClassName

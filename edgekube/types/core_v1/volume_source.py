@@ -97,7 +97,7 @@ class GlusterfsVolumeSource(Object, frozen=True, kw_only=True):
 
 class HostPathVolumeSource(Object, frozen=True, kw_only=True):
     path: str = always("")
-    type: str = ""
+    type: str | None = None
 
 
 class ISCSIVolumeSource(Object, frozen=True, kw_only=True):

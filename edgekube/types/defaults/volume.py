@@ -23,7 +23,7 @@ from edgekube.types.core_v1.volume import (
     Volume,
     VolumeProjection,
 )
-from edgekube.types.core_v1.volume_source import AzureDiskVolumeSource
+from edgekube.types.core_v1.volume_source import AzureDiskVolumeSource, HostPathVolumeSource
 from edgekube.types.defaults.fill import each, fill, within
 from edgekube.types.defaults.images import pull_policy
 from edgekube.types.storage_v1 import CSIDriver, StorageClass, VolumeAttachment
@@ -51,6 +51,7 @@ def volume(obj: Volume) -> Volume:
         rbd=_rbd,
         scaleIO=_scale_io,
         azureDisk=_azure_disk,
+        hostPath=_host_path,
     )
 
 
@@ -114,6 +115,10 @@ def _azure_disk(source: AzureDiskVolumeSource) -> AzureDiskVolumeSource:
     return fill(source, cachingMode="ReadWrite", kind="Shared", fsType="ext4", readOnly=False)
 
 
+def _host_path(source: HostPathVolumeSource) -> HostPathVolumeSource:
+    return fill(source, type="")  # Kubernetes writes out that nothing is checked
+
+
 def claim_spec(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec:
     return fill(spec, volumeMode="Filesystem")
 
@@ -124,7 +129,7 @@ def persistent_volume_claim(obj: PersistentVolumeClaim) -> PersistentVolumeClaim
 
 def volume_spec(spec: PersistentVolumeSpec) -> PersistentVolumeSpec:
     spec = fill(spec, persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem")
-    return within(spec, iscsi=_iscsi, rbd=_rbd, scaleIO=_scale_io, azureDisk=_azure_disk)
+    return within(spec, iscsi=_iscsi, rbd=_rbd, scaleIO=_scale_io, azureDisk=_azure_disk, hostPath=_host_path)
 
 
 def persistent_volume(obj: PersistentVolume) -> PersistentVolume:

@@ -221,6 +221,20 @@ ROWS: list[tuple[str, JSON, JSON]] = [
         },
     ),
     (
+        "v1/PersistentVolume",
+        {"spec": {"capacity": {"storage": "1Gi"}, "hostPath": {"path": "/srv"}}},
+        {
+            "metadata": {},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "hostPath": {"path": "/srv", "type": ""},
+                "persistentVolumeReclaimPolicy": "Retain",
+                "volumeMode": "Filesystem",
+            },
+            "status": {"phase": "Pending"},
+        },
+    ),
+    (
         "v1/PersistentVolumeClaim",
         {"spec": {"storageClassName": ""}},
         {
