@@ -14,17 +14,24 @@ def go_labels(values: Any) -> Any:
     return dict(sorted(values.items()))
 
 
-def selector_and_template(spec: Any, *, restart: tuple[str, ...] = ("Always",)) -> list[FieldError]:
-    """The selector is there, not empty, and picks the template's pods; the template fits the controller."""
+def selector_and_template(
+    spec: Any, *, restart: tuple[str, ...] = ("Always",), kind: str = "deployment"
+) -> list[FieldError]:
+    """The selector is there, not empty, and picks the template's pods; the template fits the controller.
+
+    `kind` is the one the message names; of a ReplicaSet it says deployment, as in Kubernetes.
+    """
     errors: list[FieldError] = []
     selector, at = spec.selector, SPEC / "selector"
     if selector is None:
-        errors.append(required(at))
+        if kind != "daemonset":
+            errors.append(required(at))
+        errors += matches(selectors.NOTHING, spec.template)
     else:
         wrong = label_selector(selector, at)
         errors += wrong
         if not selector.matchLabels and not selector.matchExpressions:
-            errors.append(invalid(at, selector, "empty selector is invalid for deployment"))
+            errors.append(invalid(at, selector, f"empty selector is invalid for {kind}"))
         elif not wrong:
             errors += matches(selectors.from_label_selector(selector), spec.template)
     return errors + pod_template(spec.template, restart=restart)

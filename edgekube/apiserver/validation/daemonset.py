@@ -16,7 +16,7 @@ def validate(new: Any, old: Any | None, subresource: str) -> Sequence[FieldError
     if subresource == "status":
         return errors
     spec = new.spec
-    errors += apps.selector_and_template(spec)
+    errors += apps.selector_and_template(spec, kind="daemonset")
     errors += not_negative(spec.minReadySeconds, SPEC / "minReadySeconds")
     errors += not_negative(spec.revisionHistoryLimit, SPEC / "revisionHistoryLimit")
     errors += _strategy(spec.updateStrategy)

@@ -9,6 +9,7 @@ from edgekube.apiserver.validation import apps
 from edgekube.apiserver.validation.meta import metadata
 from edgekube.apiserver.validation.rules import not_negative, one_of
 from edgekube.types import names
+from edgekube.types.core_v1.volume import PersistentVolumeClaimVolumeSource, Volume
 from edgekube.types.fieldpath import FieldError, forbidden, invalid
 
 SPEC = apps.SPEC
@@ -18,13 +19,28 @@ _MUTABLE = (
 )  # fmt: skip
 
 
+def _with_claims(spec: Any) -> Any:
+    """The spec with its claims as the volumes that they become in its pods, for mounts that name them."""
+    pod = spec.template.spec
+    held = {volume.name for volume in pod.volumes}
+    claims = [
+        Volume(name=name, persistentVolumeClaim=PersistentVolumeClaimVolumeSource(claimName=name))
+        for name in dict.fromkeys(claim.metadata.name for claim in spec.volumeClaimTemplates)
+        if name not in held
+    ]
+    if not claims:
+        return spec
+    pod = msgspec.structs.replace(pod, volumes=(*pod.volumes, *claims))
+    return msgspec.structs.replace(spec, template=msgspec.structs.replace(spec.template, spec=pod))
+
+
 def validate(new: Any, old: Any | None, subresource: str) -> Sequence[FieldError]:
     # A pod is named for its set and an ordinal, and that name must be a label.
     errors = metadata(new, old, names.dns1123_label if old is None else names.dns1123_subdomain)
     if subresource == "status":
         return errors
     spec = new.spec
-    errors += apps.selector_and_template(spec)
+    errors += apps.selector_and_template(_with_claims(spec), kind="statefulset")
     errors += apps.replicas(spec)
     errors += one_of(spec.podManagementPolicy, ("OrderedReady", "Parallel"), SPEC / "podManagementPolicy")
     strategy = spec.updateStrategy

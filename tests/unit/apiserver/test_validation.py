@@ -177,6 +177,10 @@ REFUSED: list[tuple[Obj, Edit, str]] = [
      'spec.template.metadata.labels: Invalid value: {"app":"other"}: `selector` does not match template `labels`'),
     (DEPLOYMENT, put("spec.selector", {}),
      "spec.selector: Invalid value: {}: empty selector is invalid for deployment"),
+    (SET, put("spec.selector", {}), "spec.selector: Invalid value: {}: empty selector is invalid for statefulset"),
+    (DAEMON, put("spec.selector", {}), "spec.selector: Invalid value: {}: empty selector is invalid for daemonset"),
+    (SET, put("spec.template.spec.containers.0.volumeMounts", [{"name": "data", "mountPath": "/data"}]),
+     'spec.template.spec.containers[0].volumeMounts[0].name: Not found: "data"'),
     (DEPLOYMENT, put("spec.replicas", -1), "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
     (DEPLOYMENT, put("spec.template.spec.restartPolicy", "Never"),
      'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'),
@@ -276,6 +280,21 @@ UPDATES: list[tuple[Obj, Edit, str]] = [
 @pytest.mark.parametrize(("base", "edit", "text"), UPDATES, ids=[text[:60] for _, _, text in UPDATES])
 def test_refused_on_update(base: Obj, edit: Edit, text: str) -> None:
     assert any(found.startswith(text) for found in problems(made(base, edit), base))
+
+
+def test_a_workload_without_a_selector_selects_nothing() -> None:
+    unmatched = (
+        'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'
+    )
+    for base in (DEPLOYMENT, SET, REPLICAS):
+        assert problems(made(base, lambda o: o["spec"].pop("selector"))) == ["spec.selector: Required value", unmatched]
+    assert problems(made(DAEMON, lambda o: o["spec"].pop("selector"))) == [unmatched]
+
+
+def test_a_container_may_mount_the_claims_of_its_stateful_set() -> None:
+    with_claim = made(SET, put("spec.volumeClaimTemplates", [{"metadata": {"name": "data"}, "spec": {}}]))
+    put("spec.template.spec.containers.0.volumeMounts", [{"name": "data", "mountPath": "/data"}])(with_claim)
+    assert problems(with_claim) == []
 
 
 def test_allowed_pod_updates() -> None:
