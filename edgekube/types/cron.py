@@ -45,10 +45,18 @@ def starts(schedule: str, since: datetime) -> Iterator[datetime]:
             raise CronError(f"failed to parse {field}")
     from cronsim import CronSim, CronSimError
 
+    minute, hour, day, month, weekday = (field.replace("?", "*") for field in fields)
     try:
-        return CronSim(" ".join(fields).replace("?", "*"), since)
+        return CronSim(f"{minute} {hour} {day} {month} {weekday}", since)
     except (CronSimError, ValueError, IndexError) as error:
-        raise CronError(str(error) or "not a cron expression of five fields") from None
+        reason = str(error) or "not a cron expression of five fields"
+    try:
+        # CronSim also refuses a day that its months never have, after all fields were read. Kubernetes takes it.
+        CronSim(f"{minute} {hour} {day} * {weekday}", since)
+        CronSim(f"{minute} {hour} * {month} {weekday}", since)
+    except (CronSimError, ValueError, IndexError):
+        raise CronError(reason) from None
+    return iter(())
 
 
 def zone_of(name: str) -> tzinfo:

@@ -282,6 +282,12 @@ def test_refused_on_update(base: Obj, edit: Edit, text: str) -> None:
     assert any(found.startswith(text) for found in problems(made(base, edit), base))
 
 
+def test_a_schedule_may_name_a_day_that_never_comes() -> None:
+    assert problems(made(CRON, put("spec.schedule", "59 23 31 2 *"))) == []
+    assert problems(made(CRON, put("spec.schedule", "59 23 32 2 *"))) != []
+    assert problems(made(CRON, put("spec.schedule", "59 23 31 13 *"))) != []
+
+
 def test_a_workload_without_a_selector_selects_nothing() -> None:
     unmatched = (
         'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'
