@@ -15,7 +15,7 @@ from edgekube.apiserver.request import ApiRequest, ApiResponse
 from edgekube.apiserver.resources import Resource, storage_of
 from edgekube.apiserver.selection import Selection, selection
 from edgekube.apiserver.views import convert_json, view_list, view_object, view_renderer
-from edgekube.apiserver.writer import DeleteChoice, Writer
+from edgekube.apiserver.writer import DeleteChoice, Writer, names_version
 from edgekube.types import status
 from edgekube.types.fieldpath import Path, invalid
 from edgekube.types.meta_v1 import DeleteOptions, StatusDetails
@@ -111,7 +111,7 @@ class Verbs:
         res = storage_of(call.resource)
 
         def put(old: dict[str, Any]) -> Any:
-            if res.versioned and not obj["metadata"].get("resourceVersion"):
+            if res.versioned and not names_version(obj["metadata"]):
                 path = Path("metadata", "resourceVersion")
                 unsaid = invalid(path, 0, "must be specified for an update")
                 raise status.invalid(res.group, res.plural, old["metadata"]["name"], [unsaid])
@@ -128,8 +128,9 @@ class Verbs:
             fresh = codec.decode_json(encoded)
             if fresh["metadata"].get("name") != call.name:
                 raise status.bad_request("the name of the object does not match the name on the URL") from None
-            if fresh["metadata"].pop("resourceVersion", ""):
+            if names_version(fresh["metadata"]):
                 raise
+            fresh["metadata"].pop("resourceVersion", None)
             return await self._writer.create(call, fresh)
 
     async def patch(self, call: Call, request: ApiRequest, form: Form) -> ApiResponse:

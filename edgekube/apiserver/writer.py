@@ -279,8 +279,7 @@ class Writer:
                 before["name"],
                 f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}",
             )
-        version = metadata.get("resourceVersion")
-        if version and version != before["resourceVersion"]:
+        if names_version(metadata) and metadata["resourceVersion"] != before["resourceVersion"]:
             raise status.conflict(res.qualified, before["name"])
         for key in (
             "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName",
@@ -406,6 +405,11 @@ def _name_required() -> FieldError:
     from edgekube.types.fieldpath import Path, required
 
     return required(Path("metadata", "name"), "name or generateName is required")
+def names_version(metadata: Obj) -> bool:
+    """Whether an update is of one version: "0" is any, as none is (storage.APIObjectVersioner)."""
+    return metadata.get("resourceVersion", "") not in ("", "0")
+
+
 
 
 def _desired(obj: Obj) -> Obj:

@@ -68,6 +68,17 @@ async def test_some_kinds_are_replaced_only_by_who_says_which_version(api: Api) 
     assert (await api("update", "default:core/v1/configmaps/a", config_map(k="v"))).status == 200
 
 
+async def test_version_zero_is_any_version(api: Api) -> None:
+    await api("create", "default:core/v1/configmaps", config_map(k="v"))
+    zero = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": "0"}}
+    assert (await api("update", "default:core/v1/configmaps/a", json.dumps(zero).encode())).status == 200
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": zero["metadata"]}
+    where = "default:coordination.k8s.io/v1/leases/a"
+    assert (await api("update", where, json.dumps(lease).encode())).status == 201
+    with pytest.raises(ApiError, match="must be specified for an update"):
+        await api("update", where, json.dumps(lease).encode())
+
+
 async def test_generate_name(api: Api) -> None:
     obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}}
     names = {
