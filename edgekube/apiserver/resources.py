@@ -15,6 +15,11 @@ from edgekube.types import resources as names
 from edgekube.types.registry import class_of, gvk_of
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_VERBS = {
+    "review": ("create",),
+    "readonly": ("get", "list"),
+    "onebyone": tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
+}
 
 
 class Subresource(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +87,8 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 # What a row adds to its names (edgekube.types.resources): `plural[.group[/version]] word...`. Words: `review` (create
-# only), `readonly`, `generation`, `versioned`, `volatile`, sub=, strategy=, val=, fields=, as=. Without a row: plain.
+# only), `readonly`, `onebyone` (no deletecollection), `generation`, `versioned`, `volatile`, sub=, strategy=, val=,
+# fields=, as=. Without a row: plain.
 _BEHAVIOUR = """
 bindings review
 componentstatuses readonly
@@ -91,7 +97,7 @@ endpoints strategy=createonupdate val=endpoints
 events volatile strategy=createonupdate val=event fields=involvedObject.kind,involvedObject.namespace,\
 involvedObject.name,involvedObject.uid,\
 involvedObject.apiVersion,involvedObject.resourceVersion,involvedObject.fieldPath,reason,reportingComponent,source,type
-namespaces sub=status,finalize strategy=namespace val=namespace fields=status.phase
+namespaces onebyone sub=status,finalize strategy=namespace val=namespace fields=status.phase
 nodes sub=status strategy=node val=node fields=spec.unschedulable
 persistentvolumeclaims sub=status strategy=claim
 persistentvolumes sub=status strategy=volume
@@ -186,7 +192,7 @@ def _parse() -> Iterator[Resource]:
     for row in names.RESOURCES:
         words = behaviours.get(row.qualified) or behaviours.get(f"{row.qualified}/{row.version}") or []
         options = dict(word.split("=", 1) for word in words if "=" in word)
-        verbs = ("create",) if "review" in words else ("get", "list") if "readonly" in words else ALL_VERBS
+        verbs = next((_VERBS[word] for word in words if word in _VERBS), ALL_VERBS)
         stored_as = None
         if "as" in options:
             g, v, p = options["as"].split("/")

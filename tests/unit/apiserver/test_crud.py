@@ -79,6 +79,13 @@ async def test_version_zero_is_any_version(api: Api) -> None:
         await api("update", where, json.dumps(lease).encode())
 
 
+async def test_namespaces_are_deleted_one_by_one(api: Api) -> None:
+    with pytest.raises(ApiError) as caught:
+        await api("deletecollection", "core/v1/namespaces")
+    assert caught.value.code == 405
+    assert body(await api("get", "core/v1/namespaces/default"))["status"] == {"phase": "Active"}
+
+
 async def test_generate_name(api: Api) -> None:
     obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}}
     names = {
