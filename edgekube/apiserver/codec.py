@@ -13,6 +13,7 @@ from edgekube.apiserver.call import Call
 from edgekube.apiserver.resources import Resource, storage_of
 from edgekube.types import codec, defaults, status, strict
 from edgekube.types.quantity import QuantityError
+from edgekube.types.status import ApiError
 from edgekube.types.unreadable import UNREADABLE
 
 BODY_SIZE_BYTES_MAX = 3 * 1024 * 1024
@@ -25,6 +26,13 @@ _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 
 decode_json = msgspec.json.Decoder().decode
 encode_json = msgspec.json.Encoder().encode
+
+
+class WrongType(ApiError):
+    """400: a field of the object is not of its type. A patch that would leave such an object says it as a 422."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(status.bad_request(message).status)
 
 
 def media_type(content_type: str) -> str:
@@ -105,7 +113,7 @@ def typed_as(value: bytes, cls: type[Any], kind: str, version: str) -> Any:
     try:
         return codec.decode(cls, value)
     except codec.DecodeError as error:
-        raise status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}') from None
+        raise WrongType(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}') from None
 
 
 def canonical(call: Call, obj: dict[str, Any], res: Resource, source: bytes | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from edgekube.apiserver.writer import Writer
 from edgekube.client.api import PatchType
 from edgekube.types import status
 from edgekube.types.status import ApiError
+from edgekube.types.fieldpath import Path, invalid
 from edgekube.types.unreadable import UNREADABLE
 
 Obj = dict[str, Any]
@@ -69,7 +70,11 @@ class Patcher:
             raise status.failure(422, "Invalid", text) from None
         except (PatchError, RecursionError) as error:
             raise status.bad_request(f"error decoding patch: {error}") from None
-        return patched_object(call, value)
+        try:
+            return patched_object(call, value)
+        except codec.WrongType as error:
+            problem = invalid(Path("patch"), codec.encode_json(patch).decode(), error.status.message)
+            raise status.invalid("", "", "", [problem]) from None
 
     async def _apply(self, call: Call, patch: Any) -> Written:
         if not call.manager:

@@ -86,6 +86,25 @@ async def test_namespaces_are_deleted_one_by_one(api: Api) -> None:
     assert body(await api("get", "core/v1/namespaces/default"))["status"] == {"phase": "Active"}
 
 
+@pytest.mark.parametrize(
+    ("content_type", "patch"),
+    [
+        ("application/strategic-merge-patch+json", b'{"metadata":{"labels":"no"}}'),
+        ("application/merge-patch+json", b'{"metadata":{"labels":"no"}}'),
+        ("application/json-patch+json", b'[{"op":"add","path":"/metadata/labels","value":"no"}]'),
+    ],
+)
+async def test_a_patch_that_leaves_no_object_of_the_kind(api: Api, content_type: str, patch: bytes) -> None:
+    await api("create", "default:core/v1/configmaps", config_map())
+    with pytest.raises(ApiError, match="json: cannot unmarshal string") as caught:
+        await api("patch", "default:core/v1/configmaps/a", patch, content_type=content_type)
+    details = caught.value.status.details
+    assert details is not None
+    assert (caught.value.code, caught.value.reason) == (422, "Invalid")
+    assert [cause.field for cause in details.causes] == ["patch"]
+    assert patch.decode() in json.loads(details.causes[0].message.split(": ", 2)[1])
+
+
 async def test_generate_name(api: Api) -> None:
     obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}}
     names = {
