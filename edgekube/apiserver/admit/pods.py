@@ -1,4 +1,6 @@
-"""Pods on create: priority, service account and its token volume, default tolerations, host networking's ports."""
+"""Pods on create: priority, service account and its token volume, default tolerations. On update, what of this a
+configuration leaves out stays as it is.
+"""
 
 from typing import Any
 
@@ -27,9 +29,13 @@ def _resource(group: str, plural: str) -> Resource:
 
 
 def mutate(backend: Backend, call: Call, new: Obj, old: Obj | None) -> None:
-    if old is not None:
-        return
     spec = new["spec"]
+    if old is not None:
+        for name in ("priority", "preemptionPolicy"):
+            if name in old["spec"]:
+                spec.setdefault(name, old["spec"][name])
+        _tolerations(spec)
+        return
     _priority(backend, call, spec)
     _runtime_class(backend, call, spec)
     mirror = MIRROR_ANNOTATION in (new["metadata"].get("annotations") or {})

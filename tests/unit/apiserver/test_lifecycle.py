@@ -334,6 +334,18 @@ async def test_scale(api: Api) -> None:
         await api("update", "default:apps/v1/deployments/d/scale", json.dumps(scale).encode())
 
 
+async def test_an_update_of_a_pod_keeps_what_admission_gave_it(api: Api) -> None:
+    await account(api.registry)
+    bare = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {
+        "serviceAccountName": "default", "automountServiceAccountToken": False,
+        "containers": [{"name": "c", "image": "i:1"}]}}  # fmt: skip
+    made = body(await api("create", "default:core/v1/pods", json.dumps(bare).encode()))
+    bare["metadata"] = {"name": "p", "labels": {"a": "b"}}
+    replaced = body(await api("update", "default:core/v1/pods/p", json.dumps(bare).encode()))
+    assert replaced["metadata"]["labels"] == {"a": "b"}
+    assert replaced["spec"] == made["spec"]
+
+
 async def test_a_pod_is_bound_once(registry: Registry) -> None:
     await account(registry)
     made = await bound_pod(registry)
