@@ -122,19 +122,20 @@ class Writer:
         name, namespace = metadata["name"], metadata.get("namespace", "")
         key = self._backend.key(res, namespace, name)
         call.name = name
-        await self._admission.mutate(call, obj, None)
         given = metadata.pop("managedFields", None) or ()
         if not managedfields.usable(given):
             given = ()
-        res.behaviour.prepare_create(obj)
-        res.behaviour.record_creator(obj, call.user)
-        if "status" not in obj and "status" in _zero(res):
-            obj["status"] = _zero(res)["status"]
+        # Before admission and the strategy: what they add is nobody's, so that nobody takes it away by applying less.
         entries = applied if applied is not None else managedfields.updated(
             _zero(res), obj, given or (), res.schema,
             manager=call.field_manager, api_version=call.resource.api_version, subresource="",
             now=metadata["creationTimestamp"], reset=("status",) if res.has_status else (),
         )  # fmt: skip
+        await self._admission.mutate(call, obj, None)
+        res.behaviour.prepare_create(obj)
+        res.behaviour.record_creator(obj, call.user)
+        if "status" not in obj and "status" in _zero(res):
+            obj["status"] = _zero(res)["status"]
         if entries:
             metadata["managedFields"] = list(entries)
         self._validate(call, obj, None)
@@ -192,6 +193,7 @@ class Writer:
     ) -> Written | None:
         """None: somebody else wrote first."""
         metadata = self._update_metadata(call, old, new)
+        entries = None if call.subresource else self._entries(call, res, old, new, keeps_entries)
         await self._admission.mutate(call, new, old)
         strategy = res.behaviour
         if call.subresource in ("status", "approval"):
@@ -200,19 +202,8 @@ class Writer:
             strategy.prepare_sub(call.subresource, new, old)
         else:
             strategy.prepare_update(new, old)
-        entries = metadata.pop("managedFields", None)
-        if entries == [{}]:
-            entries = []
-        elif not entries or not (keeps_entries or managedfields.usable(entries)):
-            entries = old["metadata"].get("managedFields", [])
-        if not keeps_entries:
-            reset: tuple[str, ...] = ("spec",) if call.subresource == "status" else ()
-            if not call.subresource and res.has_status:
-                reset = ("status",)
-            entries = managedfields.updated(
-                old, new, entries, res.schema, manager=call.field_manager, api_version=call.resource.api_version,
-                subresource=call.subresource, now=format_time(self._now()), reset=reset,
-            )  # fmt: skip
+        if entries is None:  # of a subresource the strategy leaves what may be changed
+            entries = self._entries(call, res, old, new, keeps_entries)
         if entries:
             metadata["managedFields"] = entries
         if res.generation and call.subresource != "binding" and _desired(new) != _desired(old):
@@ -242,6 +233,23 @@ class Writer:
         if not result.succeeded:
             return None
         return await self._written(res, value, splice, new, result.revision)
+
+    def _entries(self, call: Call, res: Resource, old: Obj, new: Obj, keeps: bool) -> Sequence[managedfields.Entry]:
+        """The managedFields after this update, taken out of `new`; `keeps`: those in `new` say it already."""
+        entries: Sequence[managedfields.Entry] | None = new["metadata"].pop("managedFields", None)
+        if entries == [{}]:
+            entries = []
+        elif not entries or not (keeps or managedfields.usable(entries)):
+            entries = old["metadata"].get("managedFields", [])
+        if keeps:
+            return entries
+        reset: tuple[str, ...] = ("spec",) if call.subresource == "status" else ()
+        if not call.subresource and res.has_status:
+            reset = ("status",)
+        return managedfields.updated(
+            old, new, entries, res.schema, manager=call.field_manager, api_version=call.resource.api_version,
+            subresource=call.subresource, now=format_time(self._now()), reset=reset,
+        )  # fmt: skip
 
     def _renewed(self, call: Call, res: Resource, kv: KeyValue, old: Obj, new: Obj) -> bool:
         """Whether this is a node's heartbeat, which is kept in memory."""
@@ -397,6 +405,11 @@ class Writer:
             raise invalid(call.resource, new["metadata"].get("name", ""), problems)
 
 
+def names_version(metadata: Obj) -> bool:
+    """Whether an update is of one version: "0" is any, as none is (storage.APIObjectVersioner)."""
+    return metadata.get("resourceVersion", "") not in ("", "0")
+
+
 def invalid(res: Resource, name: str, problems: Sequence[FieldError]) -> ApiError:
     return status.invalid(res.group, res.kind, name, problems)
 
@@ -405,11 +418,6 @@ def _name_required() -> FieldError:
     from edgekube.types.fieldpath import Path, required
 
     return required(Path("metadata", "name"), "name or generateName is required")
-def names_version(metadata: Obj) -> bool:
-    """Whether an update is of one version: "0" is any, as none is (storage.APIObjectVersioner)."""
-    return metadata.get("resourceVersion", "") not in ("", "0")
-
-
 
 
 def _desired(obj: Obj) -> Obj:

@@ -77,6 +77,27 @@ async def test_an_update_takes_what_it_changes(api: Api) -> None:
         await apply(api, config(x="1", y="1"), "one")
 
 
+async def test_what_admission_and_the_strategy_add_is_nobodys(api: Api) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    await api("create", "default:core/v1/serviceaccounts", json.dumps(account).encode())
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+           "spec": {"containers": [{"name": "c", "image": "i"}]}}  # fmt: skip
+    made = body(await api("create", "default:core/v1/pods", json.dumps(pod).encode()))
+    assert made["spec"]["tolerations"]
+    assert made["spec"]["volumes"]
+    (entry,) = made["metadata"]["managedFields"]
+    assert set(entry["fieldsV1"]["f:spec"]) == {
+        "f:containers", "f:dnsPolicy", "f:enableServiceLinks", "f:restartPolicy", "f:schedulerName",
+        "f:securityContext", "f:terminationGracePeriodSeconds",
+    }  # fmt: skip
+    assert "f:volumeMounts" not in entry["fieldsV1"]["f:spec"]["f:containers"]['k:{"name":"c"}']
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
+    made = body(await api("create", "default:core/v1/services", json.dumps(service).encode()))
+    (entry,) = made["metadata"]["managedFields"]
+    assert "f:ports" in entry["fieldsV1"]["f:spec"]
+    assert not {"f:clusterIP", "f:clusterIPs", "f:ipFamilies"} & set(entry["fieldsV1"]["f:spec"])
+
+
 @pytest.mark.parametrize(
     ("content", "query", "code"),
     [
