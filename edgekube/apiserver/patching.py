@@ -7,6 +7,7 @@ import msgspec
 from edgekube.apiserver import codec, conversion
 from edgekube.apiserver.call import Call, Written
 from edgekube.apiserver.patch import apply as server_apply
+from edgekube.apiserver.patch import lastapplied
 from edgekube.apiserver.patch.errors import PatchError, PatchUnprocessable
 from edgekube.apiserver.patch.json_patch import json_patch
 from edgekube.apiserver.patch.merge import merge_patch
@@ -14,8 +15,8 @@ from edgekube.apiserver.patch.strategic import strategic_merge
 from edgekube.apiserver.writer import Writer
 from edgekube.client.api import PatchType
 from edgekube.types import status
-from edgekube.types.status import ApiError
 from edgekube.types.fieldpath import Path, invalid
+from edgekube.types.status import ApiError
 from edgekube.types.unreadable import UNREADABLE
 
 Obj = dict[str, Any]
@@ -104,14 +105,15 @@ class Patcher:
         applied = server_apply.without_nulls(applied)
 
         def change(old: Obj) -> Obj:
+            granted = lastapplied.taken_over(old, res.schema, manager=call.manager, api_version=res.api_version)
             try:
                 merged, entries = server_apply.apply(
                     old, applied, res.schema, manager=call.manager, api_version=call.resource.api_version,
-                    subresource=call.subresource, force=bool(call.force), now=self._writer.timestamp(),
+                    subresource=call.subresource, force=bool(call.force), now=self._writer.timestamp(), granted=granted,
                 )  # fmt: skip
             except PatchError as error:
                 raise status.bad_request(f"failed to apply: {error}") from None
-            result = patched_object(call, merged)
+            result = patched_object(call, lastapplied.follow(merged, applied, manager=call.manager))
             result["metadata"]["managedFields"] = entries
             return result
 

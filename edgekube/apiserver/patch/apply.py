@@ -43,8 +43,9 @@ def apply(
     subresource: str,
     force: bool,
     now: str,
+    granted: FieldSet | None = None,
 ) -> tuple[Obj, list[Entry]]:
-    """(object, managedFields) after `manager` applied `applied` to `live`.
+    """(object, managedFields) after `manager` applied `applied` to `live`. `granted` may be taken from others unforced.
 
     Raises PatchError for a configuration that fits no schema, ApiError 409 with a cause per field for conflicts.
     """
@@ -69,8 +70,8 @@ def apply(
     for entry in others:
         fields: FieldSet = entry.get("fieldsV1") or {}
         taken = intersect(fields, changed)
-        if taken and not force:
-            conflicts += [(_shown(entry), path) for path in paths(taken)]
+        refused = {} if force else subtract(taken, granted or {})
+        conflicts += [(_shown(entry), path) for path in paths(refused)]
         kept = subtract(subtract(fields, taken), removed)
         if kept:
             result.append(entry if kept == fields else {**entry, "fieldsV1": kept})

@@ -98,6 +98,44 @@ async def test_what_admission_and_the_strategy_add_is_nobodys(api: Api) -> None:
     assert not {"f:clusterIP", "f:clusterIPs", "f:ipFamilies"} & set(entry["fieldsV1"]["f:spec"])
 
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+async def client_side_applied(api: Api, **data: str) -> None:
+    """A ConfigMap as `kubectl apply` makes it."""
+    obj = json.loads(config(**data))
+    obj["metadata"]["annotations"] = {LAST_APPLIED: config(**data).decode()}
+    await api(
+        "create", "default:core/v1/configmaps", json.dumps(obj).encode(), fieldManager="kubectl-client-side-apply"
+    )
+
+
+async def test_kubectl_takes_over_from_its_client_side_apply(api: Api) -> None:
+    await client_side_applied(api, x="1")
+    with pytest.raises(ApiError, match="Apply failed with 1 conflict"):
+        await apply(api, config(x="2"), "other")
+    upgraded = await apply(api, config(x="2"), "kubectl")
+    assert upgraded["data"] == {"x": "2"}
+    assert json.loads(upgraded["metadata"]["annotations"][LAST_APPLIED])["data"] == {"x": "2"}
+
+
+async def test_kubectl_takes_over_only_what_is_as_it_was_applied(api: Api) -> None:
+    await client_side_applied(api, x="1", y="1")
+    await api("patch", "default:core/v1/configmaps/a", b'{"data":{"x":"edited"}}',
+              content_type="application/merge-patch+json", fieldManager="editor")  # fmt: skip
+    with pytest.raises(ApiError, match=r'Apply failed with 1 conflict: conflict with "editor" .*: \.data\.x$'):
+        await apply(api, config(x="2", y="2"), "kubectl")
+
+
+@pytest.mark.parametrize("text", ["", "{", "7", "[]", '{"apiVersion":"v1","data":7}', '{"apiVersion":"v2"}', "{}"])
+async def test_a_last_applied_configuration_that_is_none(api: Api, text: str) -> None:
+    obj = json.loads(config(x="1"))
+    obj["metadata"]["annotations"] = {LAST_APPLIED: text}
+    await api("create", "default:core/v1/configmaps", json.dumps(obj).encode(), fieldManager="somebody")
+    with pytest.raises(ApiError, match="Apply failed with 1 conflict"):
+        await apply(api, config(x="2"), "kubectl")
+
+
 @pytest.mark.parametrize(
     ("content", "query", "code"),
     [
