@@ -41,6 +41,8 @@ class ResourceRow(Protocol):
     @property
     def verbs(self) -> Sequence[str]: ...
     @property
+    def stored_name(self) -> str: ...
+    @property
     def subresources(self) -> Mapping[str, SubresourceRow]: ...
 
 
@@ -70,6 +72,7 @@ def served_versions(rows: Iterable[ResourceRow]) -> list[ServedVersion]:
                 short_names=row.short_names,
                 categories=row.categories,
                 subresources=subresources,
+                stored_as=row.stored_name,
             )
         )
     return [ServedVersion(group, version, resources) for (group, version), resources in grouped.items()]

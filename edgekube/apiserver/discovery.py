@@ -3,6 +3,7 @@
 Sources: meta/v1 APIGroupList, APIResourceList, APIVersions; apidiscovery.k8s.io/v2 (KEP-3352).
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any, Final
@@ -31,6 +32,7 @@ class ServedResource(msgspec.Struct, frozen=True, kw_only=True):
     short_names: Sequence[str] = ()
     categories: Sequence[str] = ()
     subresources: Sequence[ServedSubresource] = ()
+    stored_as: str = ""  # "GROUP/VERSION/KIND" in the store, empty for what is not stored
 
 
 class ServedVersion(msgspec.Struct, frozen=True):
@@ -151,6 +153,8 @@ def _classic(resource: ServedResource) -> Iterable[dict[str, Any]]:
         main["shortNames"] = list(resource.short_names)
     if resource.categories:
         main["categories"] = list(resource.categories)
+    if resource.stored_as:
+        main["storageVersionHash"] = b64encode(sha256(resource.stored_as.encode()).digest()[:8]).decode()
     yield main
     for sub in resource.subresources:
         entry: dict[str, Any] = {

@@ -68,6 +68,14 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return self.kind + "List"
 
     @property
+    def stored_name(self) -> str:
+        """`GROUP/VERSION/KIND` of what lies in the store, empty for a kind that is never stored."""
+        if "update" not in self.verbs:
+            return ""
+        at = storage_of(self)
+        return f"{at.group}/{at.version}/{at.kind}"
+
+    @property
     def cls(self) -> type[Any]:
         """The Struct of the kind; its module is imported on first use."""
         return class_of(self.group, self.version, self.kind)

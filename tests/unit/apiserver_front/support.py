@@ -29,6 +29,7 @@ def pods_catalog() -> list[ServedVersion]:
                 ),
                 ServedResource(
                     name="pods", singular="pod", kind="Pod", namespaced=True, verbs=VERBS, short_names=("po",),
+                    stored_as="/v1/Pod",
                     categories=("all",), subresources=(log,),
                 ),
             ],

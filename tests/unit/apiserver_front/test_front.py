@@ -142,6 +142,8 @@ async def test_discovery_both_ways() -> None:
         assert [group["name"] for group in (await ask.json("/apis"))["groups"]] == ["apps"]
         names = [entry["name"] for entry in (await ask.json("/apis/apps/v1"))["resources"]]
         assert names == ["deployments", "deployments/scale"]
+        pods = next(entry for entry in (await ask.json("/api/v1"))["resources"] if entry["name"] == "pods")
+        assert pods["storageVersionHash"] == "xPOwRZ+Yhw8="  # as every cluster has it
         scale = (await ask.json("/apis/apps/v1"))["resources"][1]
         assert (scale["group"], scale["version"], scale["kind"]) == ("autoscaling", "v1", "Scale")
         answer = await ask("GET", "/apis", Accept=AGGREGATED)
