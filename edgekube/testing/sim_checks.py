@@ -253,5 +253,5 @@ class Checks:
         if dict(found) != expected:
             raise SimulationFailed(
                 f"member {member} holds {len(found)} keys at revision {revision} where {len(expected)} belong, or "
-                f"other values: {sorted(set(found.items()) ^ set(expected.items()))[:4]}"
+                f"other values: {sorted(set(found.items()) ^ set(expected.items()), key=lambda item: item[0])[:4]}"
             )

@@ -10,6 +10,7 @@ from edgekube.store.api import ReadOnly, StoreError
 from edgekube.store.disk import IncomingState, Meta, Rows, StoreFailed
 from edgekube.testing.memorydisk import MemoryDisk
 from edgekube.testing.sim_files import SimDisk
+from edgekube.testing.sim_world import SimulationFailed
 
 if TYPE_CHECKING:
     from edgekube.testing.sim_store_member import Incarnation
@@ -46,9 +47,21 @@ class SimDatabase(MemoryDisk):
         self._under_way.remove(change)
         change(self)
 
+    def _check(self, meta: Meta) -> None:
+        """What the database remembers of the log must be there when both lose power."""
+        incarnation = self.incarnation
+        if incarnation is None or incarnation.is_ghost or incarnation.log is None:
+            return
+        if meta.log_position > incarnation.log.durable_end:
+            raise SimulationFailed(
+                f"member {incarnation.number} tells its database of a log synced up to {meta.log_position}, and it is "
+                f"up to {incarnation.log.durable_end}"
+            )
+
     async def commit(self, changes: Rows, meta: Meta) -> None:
         """See `Disk.commit`."""
         kept = list(changes)
+        self._check(meta)
 
         def change(database: SimDatabase) -> None:
             for key, kv in kept:
@@ -63,6 +76,7 @@ class SimDatabase(MemoryDisk):
     async def install(self, incoming: IncomingState, meta: Meta, switched: Callable[[], None]) -> None:
         """See `Disk.install`."""
         rows = dict(incoming.rows)  # type: ignore[attr-defined]
+        self._check(meta)
 
         def change(database: SimDatabase) -> None:
             database._rows = dict(rows)

@@ -54,6 +54,7 @@ class SimDisk:
         self.latency_ms = latency_ms
         self.factor = 1.0
         self.full = False
+        self.held = False  # it hangs: nothing becomes durable meanwhile
         self.failing = False  # the next sync fails, and what it was to make durable never will be
         self.failed = False  # that has happened
         self.syncs = 0
@@ -122,6 +123,8 @@ class SimDisk:
             delay = self.rng.uniform(0.2, 1.8) * self.latency_ms * self.factor / 1000
             with trio.CancelScope(shield=True):
                 await trio.sleep(delay)
+                while self.held:  # noqa: ASYNC110
+                    await trio.sleep(0.002)
             if steps in self._under_way:
                 self._under_way.remove(steps)
                 for step in steps:
@@ -163,6 +166,7 @@ class SimDisk:
 
     def _next(self) -> "SimDisk":
         self._under_way.clear()
+        self.held = False
         after = SimDisk(self.rng, self.latency_ms)
         after.factor, after.full = self.factor, self.full
         return after

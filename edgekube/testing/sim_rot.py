@@ -14,31 +14,40 @@ if TYPE_CHECKING:
     from edgekube.testing.sim_store_member import StoreMember
 
 
-def damage(member: "StoreMember", rng: random.Random) -> None:
-    """Damage the log of a member that is down."""
+def damage(member: "StoreMember", rng: random.Random, *, newest: bool = False) -> None:
+    """Damage the log of a member that is down; with `newest` what only the log itself knows to have been synced.
+
+    It may start all the same, if it has everything that it promised.
+    """
     segments = _segments(member)
     size = SECTOR_BYTES
-    attested = member.database.meta.log_position
+    attested = in_database = member.database.meta.log_position
     for number, file in segments.items():
         base = number * len(file.live)
         attested = max([attested, *attestations(bytes(file.live), size, base=base)])
-    found = [(number, file) for number, file in segments.items() if number * len(file.live) + size < attested]
+    least = in_database if newest else 0
+    found = []
+    for number, file in segments.items():
+        base, length = number * len(file.live), len(file.live)
+        begin, end = max(least - base, 0), min(attested - base, length)
+        if begin < end and end > size:
+            found.append((file, begin, end))
     if not found:
         return
-    number, file = rng.choice(found)
-    end = min(attested - number * len(file.live), len(file.live))
-    place = rng.randrange(end)
+    file, begin, end = rng.choice(found)
+    place = rng.randrange(begin, end)
     kind = rng.randrange(4)
+    garbage = rng.randbytes(min(16, end - place))
     for content in (file.live, file.durable):
         if kind == 0:
             content[place] ^= 1 << rng.randrange(8)
         elif kind == 1:
-            begin = place // size * size
-            content[begin : begin + size] = bytes(size)
+            sector = place // size * size
+            content[sector : sector + size] = bytes(size)
         elif kind == 2:
             del content[place:]
         else:
-            content[place : place + 16] = rng.randbytes(16)
+            content[place : place + len(garbage)] = garbage
 
 
 def _segments(member: "StoreMember") -> dict[int, SimFile]:

@@ -18,6 +18,7 @@ from edgekube.raft.rawnode import RawNode
 from edgekube.raft.roles import CampaignType
 from edgekube.raft.transport import Receiver
 from edgekube.raft.wal import LogCorrupt, LogFull, Wal
+from edgekube.raft.walindex import UNWRITTEN
 from edgekube.store.api import KeyValue, ReadOnly, StoreError
 from edgekube.store.command import UnknownCommand
 from edgekube.store.disk import StoreCorrupt, StoreFailed
@@ -118,6 +119,16 @@ class WatchedLog(Wal):
     def room(self) -> int:
         """Bytes that are left in the present segment."""
         return self._room()
+
+    @property
+    def durable_end(self) -> int:
+        """The position up to which it is synced."""
+        return self._synced
+
+    def has_durable(self, index: int) -> bool:
+        """Whether an entry is synced, or a snapshot stands for it."""
+        known = self._index
+        return index <= known.base or (index <= known.last and UNWRITTEN < known.position(index) < self._synced)
 
     def append(
         self,
@@ -312,8 +323,7 @@ class StoreMember:
             segment_size=SEGMENT_BYTES,
         )
         log.watch(incarnation)
-        if not self.rotten:
-            self.promises.check(self.id, log.initial_state()[0], log.last_index())
+        self.promises.check(self.id, log.initial_state()[0], log.last_index())
         held = log.entries(log.first_index(), log.last_index() + 1, 1 << 30)
         simulation.checks.appended(self.id, held, log.term(log.first_index() - 1))
         database.incarnation = incarnation

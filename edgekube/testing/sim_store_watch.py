@@ -14,6 +14,7 @@ from edgekube.store.state import Outcome, Position, StateMachine
 from edgekube.testing.sim_database import SimDatabase
 from edgekube.testing.sim_store_member import Incarnation, MemberRandom
 from edgekube.testing.sim_trio import Patches
+from edgekube.testing.sim_world import SimulationFailed
 
 
 def watch_everything(patches: Patches) -> None:
@@ -97,5 +98,9 @@ def _applied(incarnation: Incarnation | None, machine: StateMachine) -> None:
     if incarnation.conf_state != incarnation.conf_state_before:
         incarnation.conf_state_before = incarnation.conf_state
         simulation.checks.switched(machine.index, incarnation.conf_state)
+    if incarnation.log is not None and not incarnation.log.has_durable(machine.index):
+        raise SimulationFailed(
+            f"member {incarnation.number} applied {machine.index}, which its own log may lose in a power cut"
+        )
     simulation.checks.applied(incarnation.number, machine.index, committed, machine.digest, incarnation.conf_state)
     simulation.world.note(7, incarnation.number, machine.index, machine.revision, crc32(machine.digest))
