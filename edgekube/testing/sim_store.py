@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from edgekube.raft.messages import ConfState, Message
+from edgekube.store import snapshots
 from edgekube.store.api import NotLeader, Put, StoreError
 from edgekube.store.membership import Members, MembershipRefused
 from edgekube.store.replicated import ReplicatedStore
@@ -26,7 +27,7 @@ from edgekube.testing.sim_os import simulate_files
 from edgekube.testing.sim_plan import Fault, Plan, make_aimed_plan, make_plan
 from edgekube.testing.sim_store_clients import StoreClient, StoreWatcher
 from edgekube.testing.sim_store_member import StoreMember
-from edgekube.testing.sim_store_stories import Stories
+from edgekube.testing.sim_store_stories import STORIES, Stories
 from edgekube.testing.sim_store_watch import watch_everything
 from edgekube.testing.sim_trio import deterministic, run, seeded
 from edgekube.testing.sim_upgrade import simulate_versions
@@ -36,6 +37,10 @@ RECOVERY_S: Final = 30.0  # after which a mended group must be well at the lates
 MEMBERS_MAX: Final = 6
 CONFIGURATIONS_MAX: Final = 20_000
 """Of the judge of histories. It seldom decides those with many unknown outcomes; the checks' record always does."""
+
+SNAPSHOT_PAGE_KEYS: Final = 2
+SNAPSHOT_CHUNK_S: Final = 0.03
+"""So few keys, and so long a link is busy with them, that writes go on while a snapshot is read."""
 
 _ADMIN_PAUSE: Final = 200.0
 
@@ -61,17 +66,24 @@ STORE_FAULTS: Final[dict[str, int]] = {
 }
 
 
-STORIES: Final = ("held-up", "overtaken")
-AIMED_EVERY: Final = 10
+AIMED_EVERY: Final = 5
 """One of so many plans tells a story."""
 UPGRADES_EVERY: Final = 10
 """During one of so many others the members are upgraded."""
 
 
+def make_story_plan(seed: int, name: str) -> Plan:
+    """The plan of a seed that tells one story."""
+    story = STORIES[name]
+    duration = 2000.0 + story.times * story.pace
+    plan = make_aimed_plan(seed, name, count=story.times, members=story.voters, duration=duration)
+    return msgspec.structs.replace(plan, message_size=0) if name == "figure-8" else plan
+
+
 def make_store_plan(seed: int) -> Plan:
     """The plan of a seed, of faults that strike here."""
     if seed % AIMED_EVERY == AIMED_EVERY - 1:
-        return make_aimed_plan(seed, STORIES[seed // AIMED_EVERY % len(STORIES)], count=2, members=5, duration=14_000.0)
+        return make_story_plan(seed, tuple(STORIES)[seed // AIMED_EVERY % len(STORIES)])
     # The product's leader notices when it stood still, and takes the time off its lease.
     plan = make_plan(seed, STORE_FAULTS, lease_excludes=("contest", "churn"))
     return _with_upgrades(plan) if seed % UPGRADES_EVERY == UPGRADES_EVERY // 2 else plan
@@ -130,7 +142,7 @@ class StoreSimulation(Stories):
         self._written = False  # after everything was mended
         self.rng = seeded(plan.seed, 49_979_687)
         self.promotes = self.rng.random() < 0.5
-        self.replaces = any(fault.kind == "rot" for fault in plan.faults)
+        self.replaces = any(fault.kind in ("rot", "rotten") for fault in plan.faults)
         conf_state = ConfState(voters=tuple(range(1, plan.members + 1)))
         self.checks.switched(1, conf_state)
         self.members = {number: StoreMember(number, self, conf_state) for number in conf_state.voters}
@@ -160,6 +172,8 @@ class StoreSimulation(Stories):
         delays = [generator.uniform(network.delay_min, network.delay_max) / 1000 for _ in range(copies)]
         if generator.random() < 0.02:
             delays[0] *= 10  # overtaken by many
+        if kind == "snapshot":
+            delays[0] += generator.uniform(0, SNAPSHOT_CHUNK_S)
         return delays
 
     def _lost(self, sender: int, receiver: int) -> None:
@@ -439,6 +453,7 @@ def simulated(seed: int) -> Iterator[None]:
         simulate_files(patches, seeded(seed, 1))
         watch_everything(patches)
         simulate_versions(patches)
+        patches.set(snapshots, "PAGE_COUNT", SNAPSHOT_PAGE_KEYS)
         yield
 
 

@@ -89,10 +89,14 @@ class StoreClient:
     def _value(self, size: int) -> bytes:
         return b"%d.%d/%%d" % (self._number, self._count) + self._rng.randbytes(size).replace(b"%", b"-")
 
-    async def put(self, member: "StoreMember", size: int) -> None:
-        """Write so many bytes."""
+    def value(self, size: int) -> bytes:
+        """Something to write that was not written yet, of at least so many bytes."""
         self._count += 1
-        await self._transact(member, (), (Put(self._rng.choice(KEYS), self._value(size) % 0),), 0)
+        return self._value(size) % 0
+
+    async def put(self, member: "StoreMember", value: bytes) -> None:
+        """Write a value somewhere."""
+        await self._transact(member, (), (Put(self._rng.choice(KEYS), value),), 0)
 
     async def _transact(
         self, member: "StoreMember", guards: tuple[Guard, ...], ops: tuple[Put | Delete, ...], fence: int

@@ -32,12 +32,13 @@ from edgekube.testing.sim_storage import Batch
 
 @dataclass(frozen=True)
 class Mutant:
-    """`seeds` is the budget: found within so many."""
+    """`seeds` is the budget: found within so many, of those that tell a story if it names one."""
 
     name: str
     seeds: int
     patches: Sequence[tuple[Any, str, Any]] = ()
     member: type[Member] = field(default=Member)
+    story: str = ""
 
     @contextlib.contextmanager
     def active(self) -> Iterator[Callable[..., Member]]:

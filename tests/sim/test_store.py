@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from edgekube.testing.sim_plan import shrink
-from edgekube.testing.sim_store import make_store_plan, run_store
+from edgekube.testing.sim_store import make_store_plan, make_story_plan, run_store
 from tests.sim.mutants import Mutant
 from tests.sim.store_mutants import STORE_MUTANTS
 
 GATE_SEEDS = 80
 LONG_SEEDS = 4000
 CHUNK = 20
-GATE_MUTANT_SEEDS = 8
+GATE_MUTANT_SEEDS = 12
 REPLAYED = (3, 5, 9, 20, 33)
 
 PRINT_DIGESTS = """
@@ -83,5 +83,9 @@ def test_a_failing_plan_shrinks_and_still_fails() -> None:
     ],
 )
 def test_a_wrong_variant_is_found(mutant: Mutant) -> None:
+    story = mutant.story
     with mutant.active():
-        assert any(run_store(make_store_plan(seed)).failure for seed in range(mutant.seeds))
+        assert any(
+            run_store(make_story_plan(seed, story) if story else make_store_plan(seed)).failure
+            for seed in range(mutant.seeds)
+        )
