@@ -112,6 +112,7 @@ persistentvolumes sub=status strategy=volume
 pods generation sub=status,binding,eviction,ephemeralcontainers,resize,log,exec,attach,portforward strategy=pod \
 val=pod fields=spec.nodeName,spec.restartPolicy,spec.schedulerName,spec.serviceAccountName,spec.hostNetwork,\
 status.phase,status.podIP,status.podIPs,status.nominatedNodeName
+podtemplates val=podtemplate
 replicationcontrollers generation sub=status,scale strategy=orphaning val=replicationcontroller fields=status.replicas
 resourcequotas sub=status
 secrets strategy=secret val=secret fields=type
@@ -125,6 +126,7 @@ validatingadmissionpolicybindings.admissionregistration.k8s.io versioned generat
 validatingwebhookconfigurations.admissionregistration.k8s.io versioned generation
 customresourcedefinitions.apiextensions.k8s.io versioned generation sub=status
 apiservices.apiregistration.k8s.io versioned sub=status
+controllerrevisions.apps val=controllerrevision
 daemonsets.apps generation sub=status val=daemonset
 deployments.apps generation sub=status,scale val=deployment
 replicasets.apps generation sub=status,scale val=replicaset fields=status.replicas

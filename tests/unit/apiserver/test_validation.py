@@ -69,7 +69,32 @@ INGRESS: Obj = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metada
     "rules": [{"host": "*.a.test", "http": {"paths": [
         {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}},
         {"pathType": "ImplementationSpecific", "backend": {"resource": {"kind": "X", "name": "x"}}}]}}]}}  # fmt: skip
-VALID = [POD, DEPLOYMENT, SERVICE, JOB, CRON, SECRET, CONFIG, SET, DAEMON, REPLICAS, SLICE, POLICY, BUDGET, INGRESS]
+PODS: Obj = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": META, "template": TEMPLATE}
+REVISION: Obj = {
+    "apiVersion": "apps/v1",
+    "kind": "ControllerRevision",
+    "metadata": META,
+    "revision": 1,
+    "data": {"a": 1},
+}
+VALID = [
+    PODS,
+    REVISION,
+    POD,
+    DEPLOYMENT,
+    SERVICE,
+    JOB,
+    CRON,
+    SECRET,
+    CONFIG,
+    SET,
+    DAEMON,
+    REPLICAS,
+    SLICE,
+    POLICY,
+    BUDGET,
+    INGRESS,
+]
 
 
 @pytest.mark.parametrize("obj", VALID, ids=lambda o: o["kind"])
@@ -181,6 +206,9 @@ REFUSED: list[tuple[Obj, Edit, str]] = [
     (DAEMON, put("spec.selector", {}), "spec.selector: Invalid value: {}: empty selector is invalid for daemonset"),
     (SET, put("spec.template.spec.containers.0.volumeMounts", [{"name": "data", "mountPath": "/data"}]),
      'spec.template.spec.containers[0].volumeMounts[0].name: Not found: "data"'),
+    (PODS, put("template.spec.containers", []), "template.spec.containers: Required value"),
+    (REVISION, lambda o: o.pop("data"), "data: Required value: data is mandatory"),
+    (REVISION, put("revision", -1), "revision: Invalid value: -1: must be greater than or equal to 0"),
     (DEPLOYMENT, put("spec.replicas", -1), "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
     (DEPLOYMENT, put("spec.template.spec.restartPolicy", "Never"),
      'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'),
@@ -271,6 +299,7 @@ UPDATES: list[tuple[Obj, Edit, str]] = [
      'spec.selector: Invalid value: {"matchLabels":{"app":"x"}}: field is immutable'),
     (SET, put("spec.serviceName", "x"), "spec: Forbidden: updates to statefulset spec for fields other than 'replicas'"),
     (JOB, put("spec.template.spec.containers.0.image", "x"), "spec.template: Invalid value: "),
+    (REVISION, put("data", {"a": 2}), 'data: Invalid value: {"a":2}: field is immutable'),
     (SECRET, put("type", "x"), 'type: Invalid value: "x": field is immutable'),
     (SLICE, lambda o: (put("addressType", "FQDN")(o), put("endpoints", [])(o)),
      'addressType: Invalid value: "FQDN": field is immutable'),
