@@ -12,7 +12,7 @@ COPY_SIZE_ITEMS_MAX = 100_000  # nodes a patch may multiply by `copy`; a few lin
 def json_patch(target: Any, patch: Any) -> Any:
     """The target with all operations applied in order; the target is not changed.
 
-    Raises PatchError when the patch is malformed, PatchUnprocessable when an operation does not fit.
+    Raises PatchError when the patch is no list of operations, PatchUnprocessable when one of them does not work.
     """
     if not isinstance(patch, list):
         raise PatchError("a JSON patch is a list of operations")
@@ -57,23 +57,23 @@ def json_patch(target: Any, patch: Any) -> Any:
                 if not _equal(found, operation.get("value")):
                     raise PatchUnprocessable(f"testing value {operation['path']} failed")
             case _:
-                raise PatchError(f"unexpected kind of operation: {op!r}")
+                raise PatchUnprocessable(f"unexpected kind of operation: {op!r}")
     return doc
 
 
 def _value(operation: dict[str, Any]) -> Any:
     if "value" not in operation:
-        raise PatchError(f"operation {operation.get('op')!r} needs a value")
+        raise PatchUnprocessable(f"operation {operation.get('op')!r} needs a value")
     return operation["value"]
 
 
 def _tokens(pointer: Any, what: str) -> list[str]:
     if not isinstance(pointer, str):
-        raise PatchError(f"an operation of a JSON patch needs a {what}")
+        raise PatchUnprocessable(f"an operation of a JSON patch needs a {what}")
     if pointer == "":
         return []
     if pointer[0] != "/":
-        raise PatchError(f"{what} {pointer!r} does not begin with a slash")
+        raise PatchUnprocessable(f"{what} {pointer!r} does not begin with a slash")
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/")]
 
 

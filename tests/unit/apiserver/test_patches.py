@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekube.apiserver.patch.errors import PatchError
+from edgekube.apiserver.patch.errors import PatchError, PatchUnprocessable
 from edgekube.apiserver.patch.json_patch import json_patch
 from edgekube.apiserver.patch.merge import diff, merge_patch
 from edgekube.apiserver.patch.strategic import strategic_merge
@@ -112,8 +112,9 @@ def test_json_patch_of_the_rfc(doc: Any, patch: Any, result: Any) -> None:
     ],
 )
 def test_json_patches_that_are_refused(patch: Any) -> None:
-    with pytest.raises(PatchError):
+    with pytest.raises(PatchError) as caught:
         json_patch({"a": 1, "l": [1, 2]}, patch)
+    assert isinstance(caught.value, PatchUnprocessable) is (patch not in ({}, [1]))  # 422, and not 400
 
 
 pointers = st.lists(st.sampled_from(["a", "b", "0", "1", "-", "~0", "~1", ""]), max_size=3).map(
