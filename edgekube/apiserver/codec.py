@@ -88,7 +88,9 @@ def check_kind(obj: Any, api_version: str, kind: str) -> dict[str, Any]:
             f"{given_kind} in version {_quoted(given_version)} cannot be handled as a {kind}: "
             f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
             if given_version != api_version
-            else f"the kind of the object ({given_kind}) does not match the kind of the request ({kind})"
+            else f"{given_kind} in version {_quoted(api_version)} cannot be handled as a {kind}: "
+            f"converting ({api_version.rpartition('/')[2]}.{given_kind}) to ({_package(api_version)}.{kind}): "
+            "unknown conversion"
         )
     metadata = obj.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
@@ -98,6 +100,11 @@ def check_kind(obj: Any, api_version: str, kind: str) -> dict[str, Any]:
     obj["apiVersion"] = api_version
     obj["kind"] = kind
     return obj
+
+
+def _package(api_version: str) -> str:
+    """The Go package of the group's internal types, as messages name it: core, apps, rbac."""
+    return api_version.rpartition("/")[0].partition(".")[0] or "core"
 
 
 def _quoted(text: Any) -> str:

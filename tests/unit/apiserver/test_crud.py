@@ -163,6 +163,16 @@ async def test_list_pages_are_consistent(api: Api) -> None:
     assert rest["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
 
 
+async def test_an_object_of_another_kind_is_refused_in_kubernetes_words(api: Api) -> None:
+    pod = b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}'
+    with pytest.raises(ApiError) as caught:
+        await api("create", "core/v1/namespaces", pod)
+    assert caught.value.message == (
+        'Pod in version "v1" cannot be handled as a Namespace: converting (v1.Pod) to (core.Namespace): '
+        "unknown conversion"
+    )
+
+
 async def test_wrong_bodies_are_the_callers_fault(api: Api) -> None:
     for text in (b"", b"{", b"[]", b"7", b'{"kind":"Pod","apiVersion":"v1"}', b'{"metadata":7}', b'{"data":{"a":1}}',
                  b"\xff\xfe"):  # fmt: skip
