@@ -141,7 +141,8 @@ horizontalpodautoscalers.autoscaling/v1 sub=status as=autoscaling/v2/horizontalp
 horizontalpodautoscalers.autoscaling/v2 sub=status
 cronjobs.batch generation sub=status val=cronjob
 jobs.batch generation sub=status strategy=job val=job fields=status.successful
-certificatesigningrequests.certificates.k8s.io sub=status,approval strategy=csr fields=spec.signerName
+certificatesigningrequests.certificates.k8s.io sub=status,approval strategy=csr \
+val=certificatesigningrequest fields=spec.signerName
 leases.coordination.k8s.io versioned strategy=createonupdate val=lease
 endpointslices.discovery.k8s.io generation val=endpointslice
 events.events.k8s.io volatile as=/v1/events fields=regarding.kind,regarding.namespace,regarding.name,regarding.uid,\

@@ -1,5 +1,6 @@
 """CertificateSigningRequests say who asked, and Services whose clusterIP a writer changes."""
 
+import base64
 import json
 from typing import Any
 
@@ -10,6 +11,8 @@ from edgekube.types.status import ApiError
 
 from .conftest import Api
 
+PEM = b"-----BEGIN CERTIFICATE REQUEST-----\neA==\n-----END CERTIFICATE REQUEST-----\n"
+REQUEST = base64.b64encode(PEM).decode()
 ROBOT = User("robot", ("system:masters", "devs"), uid="u-1", extra={"team": ("a", "b")})
 
 
@@ -18,7 +21,7 @@ def body(response: Any) -> Any:
 
 
 async def test_the_server_writes_down_who_asked(api: Api) -> None:
-    spec = {"request": "eA==", "signerName": "example.com/a", "usages": ["client auth"]}
+    spec = {"request": REQUEST, "signerName": "example.com/a", "usages": ["client auth"]}
     lies = {"username": "system:admin", "groups": ["system:masters"], "uid": "0", "extra": {"x": ["y"]}}
     obj = {
         "apiVersion": "certificates.k8s.io/v1",

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501  (one case, one line; the texts are long)
 
+import base64
 import copy
 import json
 from collections.abc import Callable
@@ -77,7 +78,12 @@ REVISION: Obj = {
     "revision": 1,
     "data": {"a": 1},
 }
+PEM = b"-----BEGIN CERTIFICATE REQUEST-----\neA==\n-----END CERTIFICATE REQUEST-----\n"
+CSR: Obj = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "a:b"}, "spec": {
+    "request": base64.b64encode(PEM).decode(), "signerName": "example.com/a.b", "usages": ["client auth"],
+    "expirationSeconds": 600}}  # fmt: skip
 VALID = [
+    CSR,
     PODS,
     REVISION,
     POD,
@@ -209,6 +215,20 @@ REFUSED: list[tuple[Obj, Edit, str]] = [
     (PODS, put("template.spec.containers", []), "template.spec.containers: Required value"),
     (REVISION, lambda o: o.pop("data"), "data: Required value: data is mandatory"),
     (REVISION, put("revision", -1), "revision: Invalid value: -1: must be greater than or equal to 0"),
+    (CSR, put("spec.request", "eA=="), 'spec.request: Invalid value: "eA==": PEM block type must be CERTIFICATE REQUEST'),
+    (CSR, put("spec.usages", []), "spec.usages: Required value: usages must be provided"),
+    (CSR, put("spec.usages", ["any", "any"]), 'spec.usages[1]: Duplicate value: "any"'),
+    (CSR, put("spec.signerName", ""), "spec.signerName: Required value: signerName must be provided"),
+    (CSR, put("spec.signerName", "x"),
+     "spec.signerName: Invalid value: \"x\": must be a fully qualified domain and path of the form 'example.com/signer-name'"),
+    (CSR, put("spec.signerName", "com/x"),
+     'spec.signerName: Invalid value: "com": should be a domain with at least two segments separated by dots'),
+    (CSR, put("spec.expirationSeconds", 599),
+     "spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 600 seconds (10 minutes)"),
+    (CSR, put("status", {"conditions": [{"type": "Approved", "status": "True"}, {"type": "Denied", "status": "True"}]}),
+     'status.conditions[1].type: Invalid value: "Denied": Approved and Denied conditions are mutually exclusive'),
+    (CSR, put("status", {"conditions": [{"type": "Approved", "status": "False"}]}),
+     'status.conditions[0].status: Unsupported value: "False": supported values: "True"'),
     (DEPLOYMENT, put("spec.replicas", -1), "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
     (DEPLOYMENT, put("spec.template.spec.restartPolicy", "Never"),
      'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'),
