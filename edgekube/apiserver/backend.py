@@ -21,6 +21,7 @@ class Backend:
         self.store = store
         self.events = events
         self.leases = LeaseOverlay()
+        self._kinds: dict[Resource, KindCache[Any]] = {}
         self._caches = {id(store): WatchCache(store), id(events): WatchCache(events)}
 
     def store_of(self, res: Resource) -> Store:
@@ -54,10 +55,12 @@ class Backend:
         return None if kv is None else decode_value(kv.value)
 
     def kind(self, res: Resource) -> KindCache[Any]:
-        at = storage_of(res)
-        cache = self.cache_of(at).kind(self.prefix(at), at.namespaced, at.cls)
-        if at.plural == "leases":
-            cache.overlay(self.leases.fill_struct)
+        cache = self._kinds.get(res)
+        if cache is None:
+            at = storage_of(res)
+            cache = self._kinds[res] = self.cache_of(at).kind(self.prefix(at), at.namespaced, at.cls)
+            if at.plural == "leases":
+                cache.overlay(self.leases.fill_struct)
         return cache
 
     def partial(self, res: Resource) -> KindCache[Any]:

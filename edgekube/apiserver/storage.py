@@ -19,10 +19,10 @@ _HEADER = bytes([FORMAT, 0]) + GENERATION.to_bytes(2, "little")
 _MARK = b'"resourceVersion":"'
 # A nested map (labels, annotations) may hold any key, so resourceVersion stands before all of them: then the first
 # occurrence of its unescaped spelling is the right one.
-_METADATA_ORDER = (
-    "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
-    "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers",
-    "managedFields",
+_METADATA_FIRST = ("name", "generateName", "namespace", "selfLink", "uid")
+_METADATA_REST = (
+    "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations",
+    "ownerReferences", "finalizers", "managedFields",
 )  # fmt: skip
 
 _encode = msgspec.json.Encoder().encode
@@ -48,17 +48,13 @@ def split_key(key: bytes, namespaced: bool) -> tuple[str, str]:
 def ordered(obj: Mapping[str, Any]) -> dict[str, Any]:
     """The object with kind, apiVersion and metadata first and resourceVersion present but empty, ready to encode."""
     metadata = obj["metadata"]
-    meta = {k: metadata[k] for k in _METADATA_ORDER if k in metadata and k != "resourceVersion"}
-    front: dict[str, Any] = {}
-    for key in ("name", "generateName", "namespace", "selfLink", "uid"):
-        if key in meta:
-            front[key] = meta.pop(key)
+    front = {name: metadata[name] for name in _METADATA_FIRST if name in metadata}
     front["resourceVersion"] = ""
-    front.update(meta)
-    result: dict[str, Any] = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": front}
-    for key, value in obj.items():
-        if key not in result:
-            result[key] = value
+    for name in _METADATA_REST:
+        if name in metadata:
+            front[name] = metadata[name]
+    result: dict[str, Any] = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": None, **obj}
+    result["metadata"] = front
     return result
 
 

@@ -1,6 +1,6 @@
 """Volumes, claims and what provisions them."""
 
-from itertools import repeat
+from itertools import compress, repeat
 from operator import attrgetter, is_not
 from typing import Any
 
@@ -28,7 +28,8 @@ from edgekube.types.defaults.fill import each, fill, within
 from edgekube.types.defaults.images import pull_policy
 from edgekube.types.storage_v1 import CSIDriver, StorageClass, VolumeAttachment
 
-_sources = attrgetter(*(name for name in Volume.__struct_fields__ if name != "name"))
+_SOURCES = tuple(name for name in Volume.__struct_fields__ if name != "name")
+_sources = attrgetter(*_SOURCES)
 
 MODE = 0o644
 CERTIFICATE_SECONDS = 86400
@@ -37,22 +38,10 @@ TOKEN_SECONDS = 3600
 
 def volume(obj: Volume) -> Volume:
     """A volume with no source at all is an emptyDir."""
-    if not any(map(is_not, _sources(obj), repeat(None))):
+    named = list(compress(_SOURCES, map(is_not, _sources(obj), repeat(None))))
+    if not named:
         return fill(obj, emptyDir=EmptyDirVolumeSource())
-    return within(
-        obj,
-        secret=_mode,
-        configMap=_mode,
-        downwardAPI=_downward,
-        projected=_projected,
-        ephemeral=_ephemeral,
-        image=_image,
-        iscsi=_iscsi,
-        rbd=_rbd,
-        scaleIO=_scale_io,
-        azureDisk=_azure_disk,
-        hostPath=_host_path,
-    )
+    return within(obj, **{name: _OF_SOURCE[name] for name in named if name in _OF_SOURCE})
 
 
 def _mode(source: Any) -> Any:
@@ -117,6 +106,21 @@ def _azure_disk(source: AzureDiskVolumeSource) -> AzureDiskVolumeSource:
 
 def _host_path(source: HostPathVolumeSource) -> HostPathVolumeSource:
     return fill(source, type="")  # Kubernetes writes out that nothing is checked
+
+
+_OF_SOURCE = {
+    "secret": _mode,
+    "configMap": _mode,
+    "downwardAPI": _downward,
+    "projected": _projected,
+    "ephemeral": _ephemeral,
+    "image": _image,
+    "iscsi": _iscsi,
+    "rbd": _rbd,
+    "scaleIO": _scale_io,
+    "azureDisk": _azure_disk,
+    "hostPath": _host_path,
+}
 
 
 def claim_spec(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec:
