@@ -24,8 +24,12 @@ async def announcer(lab: NetLab) -> AsyncIterator[VipAnnouncer]:
     made.close()
 
 
+def addresses() -> list[str]:
+    return sorted(command("ip", "-o", "-4", "address").splitlines())
+
+
 async def test_held_answered_and_given_back(lab: NetLab, announcer: VipAnnouncer) -> None:
-    before = command("ip", "address")
+    before = addresses()
     await announcer.hold([VIP])
     async with lab.server("node", 80):
         assert await lab.ask("lan1", str(VIP), 80) == "node 192.168.77.2"
@@ -37,8 +41,7 @@ async def test_held_answered_and_given_back(lab: NetLab, announcer: VipAnnouncer
     assert list(follower.held()) == [VIP]
     await follower.hold([])
     follower.close()
-    assert "192.168.77.200" not in command("ip", "address")
-    assert len(command("ip", "address")) == len(before)
+    assert addresses() == before
 
 
 async def test_neighbours_follow_at_once(lab: NetLab, announcer: VipAnnouncer) -> None:

@@ -17,9 +17,16 @@ def shim_pid(box, container_id: str = "c1") -> int:
     ]
 
 
+def runs(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the latter between opening and reading
+        return False
+
+
 async def gone(pid: int) -> None:
     with trio.fail_after(10):
-        while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():  # noqa: ASYNC110
+        while runs(pid):  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
