@@ -35,7 +35,8 @@ def damage(member: "StoreMember", rng: random.Random, *, newest: bool = False) -
     if not found:
         return
     file, begin, end = rng.choice(found)
-    place = rng.randrange(begin, end)
+    written = [place for place in range(begin, end) if file.live[place]] if newest else ()
+    place = rng.choice(written or range(begin, end))
     kind = rng.randrange(4)
     garbage = rng.randbytes(min(16, end - place))
     for content in (file.live, file.durable):

@@ -69,7 +69,7 @@ class _Ended(Exception):
 class _Story:
     voters = 5
     times = 2  # in one run
-    pace = 6000.0  # milliseconds from one to the next
+    pace = 3000.0  # milliseconds from one to the next
 
     def __init__(self, stage: Stories, leader: StoreMember, others: list[StoreMember], rng: random.Random) -> None:
         self.stage = stage
@@ -200,6 +200,8 @@ class _Story:
 class HeldUp(_Story):
     """Entries of a lost leader wait for space, and behind them those that replace them; then the process is killed."""
 
+    pace = 6000.0
+
     async def run(self) -> None:
         slow, old = self.slow, self.leader
         log = self.log_of(slow)
@@ -230,6 +232,8 @@ class HeldUp(_Story):
 
 class Overtaken(_Story):
     """A change of the membership waits for a database that lags, and a snapshot overtakes it."""
+
+    pace = 6000.0
 
     async def run(self) -> None:
         slow, leader = self.slow, self.leader
@@ -364,8 +368,6 @@ class LeftAlone(_Story):
 class Torn(_Story):
     """One power cut after the other, each while something large is on its way to the disk."""
 
-    pace = 3000.0
-
     async def run(self) -> None:
         slow = self.slow
         for _ in range(4):
@@ -411,8 +413,6 @@ class Figure8(_Story):
 
 class Rotten(_Story):
     """The newest part of a stored log is damaged while its member is down."""
-
-    pace = 3000.0
 
     async def run(self) -> None:
         slow = self.slow

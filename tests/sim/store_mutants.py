@@ -300,7 +300,7 @@ right_proposed = ReplicatedStore.proposed
 STORE_MUTANTS = [
     Mutant("the log is not synced", 8, [(wal, "write_and_sync", writes_without_sync)]),
     Mutant("a failed sync is tried again", 80, [(wal, "write_and_sync", tries_the_sync_again)]),
-    Mutant("a torn frame is taken", 12, [(walformat, "decode_frame", checks_no_record)], story="torn"),
+    Mutant("a torn frame is taken", 8, [(walformat, "decode_frame", checks_no_record)], story="torn"),
     Mutant("what the page cache holds is taken for durable", 150, [(wal.Wal, "_settle", only_syncs)]),
     Mutant("the log is cut beyond the database", 8, [(wal.Wal, "compact", compacts_all)]),
     Mutant("a segment has its name before its header", 8, [(walfiles.LogFolder, "activate", activates_unsynced)]),
