@@ -20,6 +20,7 @@ WATCHES = 40
 ROUNDS = 2
 # What a node remembers on purpose, each within a limit of its own; all else must be the same after a round as before.
 REMEMBERED = (
+    r"edgekube\.apiserver\.schema\.Node\._fields",  # of each type, from its first use on
     r"edgekube\.client\.events\..*",  # repeats of 1,024 Events are folded
     r"edgekube\.client\.queue\.WorkQueue\._(delayed|due)(\[\])?",  # keys of deleted objects: their delays run out
     r"edgekube\.store\.history\..*",  # 8 MiB and five minutes

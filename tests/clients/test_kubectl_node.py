@@ -65,6 +65,12 @@ def in_namespace(namespace: str, *objects: dict[str, Any]) -> list[dict[str, Any
     return [{**o, "metadata": {**o["metadata"], "namespace": namespace}} for o in objects]
 
 
+def roll_out(node: LiveNode, namespace: str) -> None:
+    """Wait for the new pods, and until the old ones, which kubectl does not wait for, are gone."""
+    node.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=90s")
+    node.until("the old pods are gone", lambda: len(node.get("-n", namespace, "pods", "-l", "app=web")["items"]) == 3)
+
+
 def test_scale_roll_and_roll_back(node: LiveNode, namespace: str, image: str) -> None:
     node.apply(in_namespace(namespace, deployment(image), service()))
     node.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
@@ -83,14 +89,13 @@ def test_scale_roll_and_roll_back(node: LiveNode, namespace: str, image: str) ->
 
     load = Load(Path(f"/run/netns/{node.name}"), address, "/", threads=1)
     node.apply(in_namespace(namespace, deployment(image, page="two")))
-    node.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=90s")
-    node.until("the old pods are gone", lambda: len(node.get("-n", namespace, "pods", "-l", "app=web")["items"]) == 3)
+    roll_out(node, namespace)
     tally = load.stop()
     assert tally.failures == []
     assert tally.answers.keys() == {"one", "two"}
 
     node.kubectl("-n", namespace, "rollout", "undo", "deployment/web")
-    node.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=90s")
+    roll_out(node, namespace)
     answer = node.run_in("curl", "-s", "-m", "5", f"http://{address}/")
     assert answer.strip() == "one"
     history = node.kubectl("-n", namespace, "rollout", "history", "deployment/web")
