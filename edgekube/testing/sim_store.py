@@ -77,6 +77,8 @@ def make_story_plan(seed: int, name: str) -> Plan:
     story = STORIES[name]
     duration = 2000.0 + story.times * story.pace
     plan = make_aimed_plan(seed, name, count=story.times, members=story.voters, duration=duration)
+    if story.lease:
+        return msgspec.structs.replace(plan, lease=True, check_quorum=True)
     return msgspec.structs.replace(plan, message_size=0) if name == "figure-8" else plan
 
 

@@ -70,6 +70,7 @@ class _Story:
     voters = 5
     times = 2  # in one run
     pace = 3000.0  # milliseconds from one to the next
+    lease = False  # whether leaders answer reads under a lease
 
     def __init__(self, stage: Stories, leader: StoreMember, others: list[StoreMember], rng: random.Random) -> None:
         self.stage = stage
@@ -88,6 +89,7 @@ class _Story:
         self.slow.disk_full = self.slow.database.held = False
         self.slow.disk_factor = 1.0
         self.leader.files.held = False
+        self.leader.stalled_until = min(self.leader.stalled_until, self.stage.world.now)
 
     def cut(self, left: list[StoreMember], right: list[StoreMember], *, one_way: bool = False) -> list[tuple[int, int]]:
         links = [(a.id, b.id) for a in left for b in right]
@@ -411,6 +413,32 @@ class Figure8(_Story):
         await self.elect(rival)
 
 
+class Halted(_Story):
+    """A leader with a lease stands still, another is elected and writes; then the first goes on and is asked."""
+
+    voters = 3
+    lease = True
+
+    async def run(self) -> None:
+        old, everybody = self.leader, [self.slow, *self.others]
+        term = old.term
+        self.cut([old], everybody)
+        old.stalled_until = self.stage.world.now + STEP_MS
+        await self.until(lambda: any(member.leads and member.term > term for member in everybody))
+        new = next(member for member in everybody if member.leads and member.term > term)
+        with trio.move_on_after(1):
+            await self.stage.storyteller.put(new, self.stage.storyteller.value(10))
+        self.stage.nursery.start_soon(self._read, old)
+        await trio.sleep(0.001)
+        old.stalled_until = self.stage.world.now
+        await trio.sleep(0.3)
+
+    async def _read(self, member: StoreMember) -> None:
+        with trio.move_on_after(1):
+            if member.is_up:
+                await self.stage.storyteller.read(member)
+
+
 class Rotten(_Story):
     """The newest part of a stored log is damaged while its member is down."""
 
@@ -434,4 +462,5 @@ STORIES: Final[dict[str, type[_Story]]] = {
     "rotten": Rotten,
     "torn": Torn,
     "figure-8": Figure8,
+    "halted": Halted,
 }

@@ -325,7 +325,7 @@ STORE_MUTANTS = [
     Mutant("a vote is written with the next entry", 30, [(LogWriter, "_append", writes_no_state)]),
     Mutant("a change behind a command is lost", 30, [(node.RaftNode, "_apply", loses_change_behind_command)]),
     Mutant("all that is stored is committed at a start", 30, [(corestorage, "committed_alone", whole_log)]),
-    Mutant("a halted leader keeps its lease", 30, [(ticker.Ticker, "age_lease", lambda self: None)]),
+    Mutant("a halted leader keeps its lease", 4, [(ticker.Ticker, "age_lease", lambda self: None)], story="halted"),
     Mutant("a leader takes itself for alone", 8, [(node.RaftNode, "is_alone", property(lambda self: self.leads))]),
     Mutant("a read is answered without asking a quorum", 30, [(leader, "_read_index", reads_at_once)]),
     Mutant("a flush drops later tombstones", 8, [(state.StateMachine, "settle", settles_what_is_alike)]),
